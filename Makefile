@@ -1,0 +1,68 @@
+# The front door: every verb of the project. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+UV_VERSION := 0.13.9
+BIN := .venv/bin
+
+.PHONY: help
+help: ## list every target
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+.venv/bin/python:
+	python3 -m venv .venv
+
+# uv installs exactly what uv.lock pins, hashes checked; it is bootstrapped with the venv's own pip.
+.venv/bin/uv: | .venv/bin/python
+	@command -v uv >/dev/null && ln -sf "$$(command -v uv)" .venv/bin/uv || $(BIN)/python -m pip install --quiet "uv==$(UV_VERSION)"
+
+.venv/.installed: pyproject.toml uv.lock | .venv/bin/uv
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --locked --inexact --active --quiet
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml uv.lock | .venv/bin/uv
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --locked --inexact --active --quiet --group dev
+	@touch $@ .venv/.installed
+
+.PHONY: install
+install: .venv/.installed ## install what running needs into .venv
+
+.PHONY: dev
+dev: .venv/.installed-dev ## install what developing needs into .venv
+
+.PHONY: run
+run: .venv/.installed ## start the embedded stack (Ctrl-C stops it)
+	@exec $(BIN)/keyrail up
+
+.PHONY: test
+test: .venv/.installed-dev ## run the test suite
+	$(BIN)/pytest -m "not proof"
+
+.PHONY: proof
+proof: .venv/.installed-dev ## run the long proofs in full: kill rounds, soaks, big loads
+	$(BIN)/pytest -m proof --timeout 1800
+
+.PHONY: lint
+lint: .venv/.installed-dev ## ruff, formatting and file sizes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/check_sizes.py
+
+.PHONY: format
+format: .venv/.installed-dev ## let ruff rewrite what it can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: typecheck
+typecheck: .venv/.installed-dev ## pyright, strict
+	$(BIN)/pyright
+
+.PHONY: imports
+imports: .venv/.installed-dev ## import-linter: arrows point one way
+	$(BIN)/lint-imports
+
+.PHONY: check
+check: lint typecheck imports test ## all that CI runs
+
+.PHONY: clean
+clean: ## remove the environment and caches (never .keyrail)
+	rm -rf .venv .pytest_cache .ruff_cache .import_linter_cache

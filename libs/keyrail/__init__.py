@@ -1,0 +1,1 @@
+"""Keyrail: the libraries that two or more services share."""

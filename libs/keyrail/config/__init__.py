@@ -1,0 +1,1 @@
+"""keyrail.yaml: parse, check, resolve. Pure."""

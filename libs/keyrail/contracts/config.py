@@ -1,0 +1,54 @@
+"""Configuration as services see it: numbered revisions in a KV bucket."""
+
+from __future__ import annotations
+
+from keyrail.contracts.base import Contract
+from keyrail.contracts.slips import Strategy, Target, Timeouts
+
+
+class ProviderConfig(Contract):
+    """A provider of this installation, built in or declared. `base_url` ends before `/chat/completions`."""
+
+    name: str
+    dialect: str = "openai-chat"
+    base_url: str
+    needs_key: bool = True
+
+
+class WeightedTarget(Contract):
+    """A target of a route. Weights count only in weighted routes."""
+
+    target: Target
+    weight: int = 1
+
+
+class RouteConfig(Contract):
+    """A named alias with targets and a strategy."""
+
+    name: str
+    strategy: Strategy
+    targets: tuple[WeightedTarget, ...]
+    timeouts: Timeouts = Timeouts()
+
+
+class ConfigView(Contract):
+    """One revision, complete: what router, worker and ingress read."""
+
+    revision: int = 0
+    providers: dict[str, ProviderConfig] = {}
+    routes: dict[str, RouteConfig] = {}
+    aliases: dict[str, str] = {}
+    models: tuple[str, ...] = ()  # what GET /v1/models lists
+
+
+class TokenRecord(Contract):
+    """A virtual key as stored: never its secret, only its SHA-256 (hex)."""
+
+    id: str
+    sha256: str
+    tenant: str = "default"
+    team: str | None = None
+    feature: str | None = None
+    tags: bool = True  # whether a request may name its own team and feature
+    created_ms: int
+    revoked: bool = False

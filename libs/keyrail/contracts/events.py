@@ -1,0 +1,93 @@
+"""Events: facts for the ledger, on JetStream, at least once.
+
+A message on `EVENT_ATTEMPT` or `EVENT_REQUEST` is a JSON array of events: publishers commit in groups, one
+acknowledgement for all that came in while the last one was under way. Consumers merge rows by `rank`, so a
+redelivered or reordered event changes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, TypeAdapter
+
+from keyrail.contracts.base import Contract
+from keyrail.contracts.failures import FailureKind
+from keyrail.contracts.usage import Price, Usage
+
+AttemptStatus = Literal["running", "ok", "failed", "cancelled", "lost"]
+RequestStatus = Literal["ok", "failed", "cancelled"]
+
+RANK_STARTED = 0
+RANK_SWEPT = 1
+RANK_SETTLED = 2
+
+
+class AttemptStarted(Contract):
+    """One upstream call is about to be written. Published by provider-worker, its ack awaited before the call."""
+
+    event: Literal["attempt.started"] = "attempt.started"
+    attempt_id: str
+    request_id: str
+    epoch: int
+    hop: int
+    tenant: str
+    key_id: str  # the virtual key
+    team: str | None = None
+    feature: str | None = None
+    route: str | None = None
+    strategy: str
+    revision: int
+    provider: str
+    model: str
+    provider_key_id: str | None = None
+    worker: str
+    stream: bool = False
+    started_ms: int
+
+
+class AttemptSettled(Contract):
+    """How an attempt ended and what it cost. Published by provider-worker, once, retried until acked."""
+
+    event: Literal["attempt.settled"] = "attempt.settled"
+    started: AttemptStarted
+    status: AttemptStatus
+    failure: FailureKind | None = None
+    detail: str | None = None  # a sentence without contents or secrets
+    http_status: int | None = None
+    finish: str | None = None
+    upstream_id: str | None = None  # the provider's own request id
+    usage: Usage = Usage()
+    price: Price = Price()
+    first_byte_ms: int | None = None  # since started_ms
+    first_content_ms: int | None = None
+    duration_ms: int
+    settled_ms: int
+
+
+class RequestFinished(Contract):
+    """A request left the gateway. Published by ingress, once per request that passed authentication."""
+
+    event: Literal["request.finished"] = "request.finished"
+    request_id: str
+    tenant: str
+    key_id: str
+    team: str | None = None
+    feature: str | None = None
+    model: str  # as the client named it
+    dialect: str
+    stream: bool
+    status: RequestStatus
+    http_status: int
+    failure: FailureKind | None = None
+    detail: str | None = None
+    dispatches: int  # 1 and one more for every worker that was lost
+    ingress: str
+    received_ms: int
+    first_byte_ms: int | None = None
+    duration_ms: int
+
+
+AttemptEvent = Annotated[AttemptStarted | AttemptSettled, Field(discriminator="event")]
+ATTEMPT_EVENTS: TypeAdapter[list[AttemptStarted | AttemptSettled]] = TypeAdapter(list[AttemptEvent])
+REQUEST_EVENTS: TypeAdapter[list[RequestFinished]] = TypeAdapter(list[RequestFinished])

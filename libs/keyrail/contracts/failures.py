@@ -1,0 +1,70 @@
+"""A failure is a value: it says whose fault it is, whether another target may be tried, and what to tell."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import JsonValue
+
+from keyrail.contracts.base import Contract
+
+FailureKind = Literal[
+    "bad_request",  # the caller's own making; never falls over
+    "auth",  # the provider refuses the key
+    "no_key",  # no provider key is configured
+    "money",  # the account behind the key has no credit left
+    "rate",  # the provider's rate limit
+    "capacity",  # the provider, or this gateway, is overloaded
+    "server",  # the provider's own error
+    "timeout",  # a deadline of this gateway passed
+    "connection",  # the provider could not be reached
+    "truncated",  # the answer broke off, or ended without its terminator
+    "garbage",  # the answer is not what the dialect says
+    "context",  # the prompt does not fit the model
+    "model_missing",  # nobody serves this model
+    "policy",  # refused for its content
+    "cancelled",  # the client went away
+    "unavailable",  # a part of this gateway is not there
+    "internal",  # a bug of this gateway
+    "other",  # a kind that a newer writer knows
+]
+
+FALLS_OVER: frozenset[FailureKind] = frozenset(
+    {
+        "auth",
+        "no_key",
+        "money",
+        "rate",
+        "capacity",
+        "server",
+        "timeout",
+        "connection",
+        "truncated",
+        "garbage",
+        "model_missing",
+    }
+)
+"""Kinds after which another target may be tried, as long as no content has reached the client."""
+
+
+class Failure(Contract):
+    """Why an attempt or a request failed.
+
+    `status` is the HTTP status for the client. `upstream_status` is the provider's, None when it gave none.
+    `error` is the provider's own error object, passed on as it came when it speaks the client's dialect.
+    """
+
+    kind: FailureKind
+    message: str
+    status: int
+    upstream_status: int | None = None
+    provider: str | None = None
+    code: str | None = None
+    param: str | None = None
+    retry_after_s: float | None = None
+    error: dict[str, JsonValue] | None = None
+
+    @property
+    def falls_over(self) -> bool:
+        """Whether the next target may be tried."""
+        return self.kind in FALLS_OVER

@@ -1,0 +1,121 @@
+"""The routing slip: a small typed envelope in front of a body that nobody touches on the way.
+
+ingress publishes it once per request (`REQUEST`), router adds the plan and forwards it (`call(provider)`),
+provider-worker forwards it again for a fallback. Whoever holds the slip acts; there is no reply.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+from pydantic import Field
+
+from keyrail.contracts.base import Contract, Money
+from keyrail.contracts.failures import Failure
+
+Dialect = Literal["openai-chat"]
+Strategy = Literal["direct", "alias", "fallback", "weighted"]
+
+
+class Timeouts(Contract):
+    """Seconds for one upstream call; `total` is for the whole request."""
+
+    connect_s: float = 5.0
+    first_byte_s: float = 60.0
+    between_chunks_s: float = 30.0
+    total_s: float = 600.0
+
+
+class Facts(Contract):
+    """What ingress read from the body once, so that nobody downstream has to open it."""
+
+    dialect: Dialect = "openai-chat"
+    model: str
+    stream: bool = False
+    include_usage: bool = False  # the client itself asked for usage in the stream
+    input_tokens_estimate: int = 0  # characters of the prompt / 4
+    tools: bool = False
+    images: bool = False
+    json_schema: bool = False
+
+
+class Target(Contract):
+    """One provider and the name the provider itself gives the model."""
+
+    provider: str
+    model: str
+
+
+class Plan(Contract):
+    """The router's answer: ordered targets and why."""
+
+    strategy: Strategy
+    targets: tuple[Target, ...]
+    route: str | None = None
+    reason: str = ""
+    revision: int = 0
+    timeouts: Timeouts = Timeouts()
+
+
+class Spent(Contract):
+    """An attempt that ended before this slip moved on. `cost_usd` None: unknown, not zero."""
+
+    attempt_id: str | None
+    provider: str
+    model: str
+    failure: Failure
+    cost_usd: Money | None = None
+
+
+class Slip(Contract):
+    """One request on its way.
+
+    `inbox` is the request's own subject at ingress: every frame goes there. `epoch` is raised by ingress when
+    it dispatches again after losing a worker; `hop` is raised with each forward, so (epoch, hop) orders all
+    attempts of a request. `take_by_ms`: an upstream call may not be written after this instant, because the
+    slip may have been handed on by then.
+    """
+
+    request_id: str
+    inbox: str
+    epoch: int = 0
+    hop: int = 0
+    tenant: str
+    key_id: str
+    team: str | None = None
+    feature: str | None = None
+    received_ms: int
+    deadline_ms: int
+    take_by_ms: int
+    facts: Facts
+    plan: Plan | None = None
+    position: int = Field(default=0, ge=0)
+    spent: tuple[Spent, ...] = ()
+    head_sent: bool = False  # the client already has a status line: a late failure is an event, not a status
+
+    @property
+    def target(self) -> Target:
+        """The target whose turn it is."""
+        assert self.plan is not None
+        return self.plan.targets[self.position]
+
+
+_LENGTH = struct.Struct(">I")
+
+
+def pack(slip: Slip, body: bytes) -> bytes:
+    """The message of a slip: 4 bytes of length (big endian), the slip as JSON, the body as it is."""
+    envelope = slip.model_dump_json(exclude_defaults=True).encode()
+    return b"".join((_LENGTH.pack(len(envelope)), envelope, body))
+
+
+def unpack(message: bytes) -> tuple[Slip, bytes]:
+    """The inverse of `pack`. Raises ValueError on anything else."""
+    if len(message) < _LENGTH.size:
+        raise ValueError("a slip is at least four bytes long")
+    (length,) = _LENGTH.unpack_from(message)
+    end = _LENGTH.size + length
+    if len(message) < end:
+        raise ValueError("the slip is cut short")
+    return Slip.model_validate_json(message[_LENGTH.size : end]), message[end:]

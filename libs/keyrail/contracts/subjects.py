@@ -1,0 +1,32 @@
+"""Every NATS subject, in one place. Tokens are [a-z0-9-]; one exists only where someone filters by it."""
+
+REQUEST = "kr.v1.req"
+CALLS = "kr.v1.call.*"
+ALIVE = "kr.v1.ctl.alive.*"
+METRICS = "kr.v1.ctl.metrics"
+LEDGER = "kr.v1.ctl.ledger"
+EVENTS = "kr.v1.evt.>"
+EVENT_ATTEMPT = "kr.v1.evt.attempt"
+EVENT_REQUEST = "kr.v1.evt.request"
+DEAD_LETTERS = "kr.v1.dlq.>"
+DEAD_LETTER_COST_ACCOUNTING = "kr.v1.dlq.cost-accounting"
+
+
+def call(provider: str) -> str:
+    """Where workers take calls to this provider."""
+    return f"kr.v1.call.{provider}"
+
+
+def alive(service: str) -> str:
+    """Where instances of this service announce themselves."""
+    return f"kr.v1.ctl.alive.{service}"
+
+
+def cancel(worker: str) -> str:
+    """Where one worker hears that a request was cancelled. Having no responders, it shows the worker is gone."""
+    return f"kr.v1.ctl.cancel.{worker}"
+
+
+def inbox_prefix(service: str) -> str:
+    """The inbox prefix of a service: nobody else may subscribe below it."""
+    return "_INBOX_" + service.replace("-", "_")

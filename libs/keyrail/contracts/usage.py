@@ -1,0 +1,38 @@
+"""Token usage, normalised over all dialects."""
+
+from __future__ import annotations
+
+from pydantic import JsonValue
+
+from keyrail.contracts.base import Contract, Money
+
+
+class Usage(Contract):
+    """Tokens of one attempt. None is unknown, never zero.
+
+    `input_tokens` is the whole prompt, cached parts included; the cache counts are parts of it.
+    `output_tokens` includes `reasoning_tokens`. `raw` is the provider's own object. `estimated` marks counts
+    that this gateway worked out because the provider sent none.
+    """
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_input_tokens: int | None = None
+    audio_output_tokens: int | None = None
+    served_tier: str | None = None
+    estimated: bool = False
+    raw: dict[str, JsonValue] | None = None
+
+
+class Price(Contract):
+    """What an attempt cost and who says so. All None: the price is unknown.
+
+    `source` is `provider` (reported in the answer), `catalogue` (genai-prices), `sandbox` or `none-billed`.
+    """
+
+    cost_usd: Money | None = None
+    source: str | None = None
+    version: str | None = None

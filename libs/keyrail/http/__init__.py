@@ -1,0 +1,1 @@
+"""The doors to the outside over HTTP: upstream calls, the server runner."""

@@ -1,0 +1,1 @@
+"""Who is called, where, with which key: one small file for each provider."""

@@ -1,0 +1,1 @@
+"""How a service process starts, says that it is ready, drains and stops."""

@@ -1,0 +1,1 @@
+"""The provider-worker service."""
