@@ -24,7 +24,7 @@ RANK_SETTLED = 2
 
 
 class AttemptStarted(Contract):
-    """One upstream call is about to be written. Published by provider-worker, its ack awaited before the call."""
+    """A call is about to be written. Published by provider-worker, its ack awaited before the call."""
 
     event: Literal["attempt.started"] = "attempt.started"
     attempt_id: str

@@ -23,7 +23,7 @@ def alive(service: str) -> str:
 
 
 def cancel(worker: str) -> str:
-    """Where one worker hears that a request was cancelled. Having no responders, it shows the worker is gone."""
+    """Where one worker hears cancels. No responders here means that the worker is gone."""
     return f"kr.v1.ctl.cancel.{worker}"
 
 
