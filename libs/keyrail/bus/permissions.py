@@ -95,7 +95,7 @@ SERVICES: dict[str, Permissions] = {
             *_write(streams.CONFIG),
             *_write(streams.TOKENS),
         ),
-        subscribe=(),
+        subscribe=(subjects.ALIVE,),
     ),
 }
 

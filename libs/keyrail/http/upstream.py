@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -84,7 +84,7 @@ class Upstream:
     @asynccontextmanager
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, connect_s: float
-    ) -> AsyncIterator[UpstreamResponse]:
+    ) -> AsyncGenerator[UpstreamResponse]:
         """POST; yields once status and headers are there. Leaving early closes the connection at once."""
         assert self._session is not None
         response: aiohttp.ClientResponse | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from keyrail.keys.keystore import KeystoreReader
+from keyrail.providers.base import Provider
 from nats.aio.subscription import Subscription
 
 from keyrail.bus.connection import Bus
@@ -12,9 +14,7 @@ from keyrail.bus.views import KvView
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView, ProviderConfig
 from keyrail.http.upstream import Upstream
-from keyrail.keys.keystore import KeystoreReader
 from keyrail.providers import registry
-from keyrail.providers.base import Provider
 from keyrail_provider_worker.attempt import Tools
 from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.runner import Runner

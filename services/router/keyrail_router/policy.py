@@ -70,7 +70,7 @@ def _route(view: ConfigView, route: RouteConfig, asked: str, draw: float) -> Pla
 
 
 def _drawn(targets: tuple[WeightedTarget, ...], draw: float) -> tuple[WeightedTarget, ...]:
-    """The drawn target first, the others after it by falling weight, as its fallbacks. Weight 0 never serves."""
+    """The drawn target first, then the others by falling weight, as its fallbacks; weight 0 never serves."""
     live = [t for t in targets if t.weight > 0]
     left = draw * sum(t.weight for t in live)
     chosen = live[-1]
