@@ -21,7 +21,7 @@ def view(text: str, filename: str, *, sandbox_url: str | None, with_key: Collect
 
 
 def _models(view: ConfigView, with_key: Collection[str]) -> tuple[str, ...]:
-    """Routes, aliases, what routes lead to, and what the catalogue knows of the providers that can be called."""
+    """Routes, aliases, what routes lead to, and what the catalogue knows of providers that can be called."""
     names: dict[str, None] = dict.fromkeys([*view.routes, *view.aliases])
     for route in view.routes.values():
         names.update(dict.fromkeys(f"{t.target.provider}/{t.target.model}" for t in route.targets))

@@ -8,7 +8,7 @@ from keyrail.runtime.settings import ServiceSettings
 
 
 class ControlSettings(ServiceSettings):
-    """`admin_port` counts only without an inherited socket. `sandbox_url`: the sandbox provider, if there is one."""
+    """`admin_port` counts only without an inherited socket; `sandbox_url` None: there is no sandbox."""
 
     admin_port: int = 0
     config: Path | None = None
