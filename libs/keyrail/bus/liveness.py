@@ -74,11 +74,13 @@ class Heard:
 class Hearing:
     """Remembers the last beat of every instance of some services."""
 
-    def __init__(self, bus: Bus, services: tuple[str, ...]) -> None:
+    def __init__(
+        self, bus: Bus, services: tuple[str, ...], on_beat: Callable[[], None] = lambda: None
+    ) -> None:
         self._bus = bus
         self._services = services
+        self._on_beat_heard = on_beat
         self.heard: dict[str, Heard] = {}
-        self.changed = asyncio.Event()
 
     async def start(self) -> None:
         """Listen."""
@@ -109,4 +111,4 @@ class Hearing:
         self.heard[alive.instance] = Heard(now, alive, before.beats + 1 if before else 1)
         for instance in [i for i, h in self.heard.items() if now - h.at > 600]:
             del self.heard[instance]
-        self.changed.set()
+        self._on_beat_heard()

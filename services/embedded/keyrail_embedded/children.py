@@ -141,9 +141,7 @@ class Child:
         lasted = time.monotonic() - run.began
         self._failures = 0 if lasted > STEADY_S else self._failures + 1
         pause = 0.0 if self._failures < 2 else min(0.2 * 2**self._failures, BACKOFF_MAX_S)
-        self._on_change(
-            f"{self.spec.service} ended with {code} after {lasted:.1f} s; restart in {pause:.1f} s"
-        )
+        self._on_change(f"{self.spec.service} ended with {code} after {lasted:.1f} s; next in {pause:.1f} s")
         await asyncio.sleep(pause)
         if not self._stopping:
             await self.start()

@@ -50,7 +50,7 @@ def services(
 ) -> list[Spec]:
     """All services, in the order to start them. `environment` holds no key and nothing of Keyrail."""
 
-    def spec(name: str, *, fd: int | None = None, exclusive: bool = False, **own: str) -> Spec:
+    def spec(name: str, own: Mapping[str, str], *, fd: int | None = None, exclusive: bool = False) -> Spec:
         variables = {
             **environment,
             "KEYRAIL_HOME": str(home.path),
@@ -67,8 +67,8 @@ def services(
         control["KEYRAIL_CONFIG"] = str(places.config)
     worker = {"KEYRAIL_KEYSTORE": str(home.keystore), "KEYRAIL_IDENTITY_FILE": str(home.identity)}
     once = [
-        spec("cost-accounting", exclusive=True, KEYRAIL_LEDGER=str(home.ledger)),
-        spec("control", fd=places.admin_fd, **control),
+        spec("cost-accounting", {"KEYRAIL_LEDGER": str(home.ledger)}, exclusive=True),
+        spec("control", control, fd=places.admin_fd),
         Spec(
             "sandbox",
             (sys.executable, "-m", "keyrail_sandbox"),
@@ -77,8 +77,8 @@ def services(
         ),
     ]
     scaled = {
-        "provider-worker": spec("provider-worker", **worker),
-        "router": spec("router"),
-        "ingress": spec("ingress", fd=places.ingress_fd),
+        "provider-worker": spec("provider-worker", worker),
+        "router": spec("router", {}),
+        "ingress": spec("ingress", {}, fd=places.ingress_fd),
     }
     return once + [one for name, one in scaled.items() for _ in range(scale.get(name, 1))]

@@ -9,10 +9,9 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from keyrail.keys.keystore import KeystoreWriter
-
 from keyrail.config import document
 from keyrail.keys import environment
+from keyrail.keys.keystore import KeystoreWriter
 from keyrail.providers import registry
 from keyrail_embedded.home import Home, HomeInUse
 from keyrail_embedded.plan import SCALABLE
@@ -39,8 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
     settings = EmbeddedSettings()
     scale = _scale(arguments.scale)
     config = settings.config_file()
-    if isinstance(scale, str) or (problem := _config_problem(config)):
-        _say(scale if isinstance(scale, str) else problem)
+    if isinstance(scale, str):
+        _say(scale)
+        return 2
+    if (problem := _config_problem(config)) is not None:
+        _say(problem)
         return 2
     home = Home(settings.home)
     try:

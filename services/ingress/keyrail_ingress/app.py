@@ -17,8 +17,6 @@ from keyrail_ingress.inbox import Inbox
 from keyrail_ingress.routes import Routes
 from keyrail_ingress.settings import IngressSettings
 
-POLL_S = 0.02
-
 
 class Ingress:
     """HTTP in, slips out, frames back."""
@@ -26,7 +24,8 @@ class Ingress:
     def __init__(self, bus: Bus, settings: IngressSettings) -> None:
         self._bus = bus
         self._views = Views()
-        self._hearing = Hearing(bus, ("router", "provider-worker"))
+        self._changed = asyncio.Event()
+        self._hearing = Hearing(bus, ("router", "provider-worker"), self._changed.set)
         self._heart = Heart(bus)
         self._events = EventPublisher(bus, subjects.EVENT_REQUEST)
         self._inbox = Inbox(bus)
@@ -56,7 +55,8 @@ class Ingress:
         self._tokens.start()
         await self._server.start()
         while not self._ready():
-            await asyncio.sleep(POLL_S)
+            self._changed.clear()
+            await self._changed.wait()
 
     async def drain(self) -> None:
         """Accept nothing new, finish what runs, flush the events."""
@@ -71,7 +71,7 @@ class Ingress:
             self._bus.connected
             and not self._server.draining
             and self._views.config.revision > 0
-            and self._tokens.loaded.is_set()
+            and bool(self._views.tokens)
             and self._hearing.any_alive("router")
             and self._hearing.any_alive("provider-worker")
         )
@@ -85,9 +85,11 @@ class Ingress:
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
             self._views.config = ConfigView.model_validate_json(value)
+            self._changed.set()
 
     def _on_token(self, key: str, value: bytes) -> None:
         self._views.tokens[key] = TokenRecord.model_validate_json(value)
+        self._changed.set()
 
     def _on_token_gone(self, key: str) -> None:
         self._views.tokens.pop(key, None)

@@ -8,8 +8,8 @@ from typing import Literal
 from keyrail_ingress.exchange import Exchange
 
 SILENT_S = 4.3
-"""A worker not heard for so long is given up. More than TAKE_BY_MS and one beat: a paused worker that wakes up
-finds its slips' time over and makes no paid call."""
+"""A worker not heard for so long is given up. More than TAKE_BY_MS and one beat: a paused worker that wakes
+up finds its slips' time over and makes no paid call."""
 SLACK_MS = 250
 """Clocks of two machines may differ by this much."""
 PROBE_AFTER_S = 1.3

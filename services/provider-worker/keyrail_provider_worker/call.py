@@ -57,7 +57,7 @@ class Call:
         self._timeouts = slip.plan.timeouts
 
     async def run(self, upstream: Upstream, prepared: Prepared) -> Failure | None:
-        """None: the whole answer has come. Raises CancelledError and BusError, leaving `course` as far as it is."""
+        """None: the whole answer came. Raises CancelledError and BusError; `course` is as far as it got."""
         loop = asyncio.get_running_loop()
         self._began = loop.time()
         deadline = self._began + max(0, self.slip.deadline_ms - now_ms()) / 1000

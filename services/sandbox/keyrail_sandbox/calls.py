@@ -7,6 +7,7 @@ from collections import Counter, deque
 from typing import Literal
 
 import msgspec
+
 from keyrail.contracts.base import now_ms
 
 KEPT = 1000

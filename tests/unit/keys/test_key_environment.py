@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from keyrail.keys.environment import found, scrubbed
 from keyrail.keys.secret import Secret
 

@@ -14,6 +14,8 @@ import pyrage
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyrage import x25519
+
 from keyrail.keys import private_files
 from keyrail.keys.base import (
     InvalidKey,
@@ -28,7 +30,6 @@ from keyrail.keys.base import (
 from keyrail.keys.keystore import RECIPIENT_FILE, KeystoreReader, KeystoreWriter, create
 from keyrail.keys.sealed import Opener, Sealer, new_identity
 from keyrail.keys.secret import Secret
-from pyrage import x25519
 
 CANARY = "sk-canary-5f1c0a9e"
 

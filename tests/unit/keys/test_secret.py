@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 import pydantic
 import pytest
+
 from keyrail.keys.secret import HIDDEN, Secret
 
 CANARY = "sk-canary-5f1c0a9e"

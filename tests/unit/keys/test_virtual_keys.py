@@ -7,6 +7,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from keyrail.keys import virtual
 from keyrail.keys.virtual import Issued
 
