@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +29,7 @@ class Running:
 
 
 @contextmanager
-def running(**env: str) -> Iterator[Running]:
+def running(**env: str) -> Generator[Running]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         reader, writer = os.pipe()
         process = subprocess.Popen(
