@@ -70,7 +70,7 @@ async def test_a_service_may_not_listen_to_what_is_not_its_own(
 async def test_a_message_just_below_the_limit_passes_and_one_above_kills_no_connection(
     shared_nats: NatsServer,
 ) -> None:
-    router, worker = await shared_nats.bus("router"), await nats.bus("provider-worker")
+    router, worker = await shared_nats.bus("router"), await shared_nats.bus("provider-worker")
     sizes: asyncio.Queue[int] = asyncio.Queue()
 
     async def on_slip(msg: Msg) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from keyrail_sandbox.answer import Answer, compose, example, split
 from keyrail_sandbox.ask import Ask, Tool
 from keyrail_sandbox.behaviour import parse

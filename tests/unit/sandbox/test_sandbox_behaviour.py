@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from keyrail_sandbox.behaviour import MODELS, Behaviour, parse
 
 

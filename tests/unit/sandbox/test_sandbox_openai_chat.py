@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+
 from keyrail_sandbox import openai_chat
 from keyrail_sandbox.ask import Ask, Refusal, Tool
 
