@@ -1,4 +1,4 @@
-"""Which kind of failure a provider's refusal is, from its status, codes and words. The same for all dialects."""
+"""Which kind of failure a provider's refusal is, by its status, codes and words, in any dialect."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ _STATUS_OF_WORD = {
 }
 
 _CLIENT_STATUS: dict[FailureKind, int] = {
-    # 401, 402 and 403 would tell callers that their own virtual key is at fault, and it is not: the provider's
-    # key is the operator's business, so they see a gateway whose upstream failed.
+    # 401, 402 and 403 would tell callers that their own virtual key is at fault, and it is not: the
+    # provider's key is the operator's business, so they see a gateway whose upstream failed.
     "auth": 502,
     "no_key": 502,
     "money": 502,

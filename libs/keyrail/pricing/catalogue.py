@@ -43,7 +43,7 @@ def _snapshot_models() -> dict[str, tuple[str, ...]]:
 def calculate(
     provider: str, model: str, tier: str | None, counts: dict[str, int], at_ms: int
 ) -> PriceCalculation | None:
-    """The library's own answer; None when it does not know the model, the tier or what to make of the counts."""
+    """The library's own answer; None when it does not know the model or tier, or the counts conflict."""
     name = catalogue_id(provider)
     if name is None:
         return None

@@ -1,4 +1,4 @@
-"""What an attempt cost. The order of trust: the provider's own figure, then the catalogue; otherwise unknown."""
+"""What an attempt cost. First the provider's own figure counts, then the catalogue; else it is unknown."""
 
 from __future__ import annotations
 

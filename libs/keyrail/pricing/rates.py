@@ -41,13 +41,15 @@ class _Bracket:
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Rates by size of the prompt: bracket i holds above `starts[i - 1]` input tokens."""
+    """Rates by size of the prompt: bracket i holds above `starts[i - 1]` input tokens. None: unknown."""
 
     starts: tuple[int, ...]
     brackets: tuple[_Bracket, ...]
 
     def cost(self, input_: int, output: int, cache_read: int, cache_write: int) -> Decimal | None:
-        """US dollars, exact; None when the counts contradict each other."""
+        """US dollars, exact; None when the counts contradict each other or nothing is known."""
+        if not self.brackets:
+            return None
         bracket = self.brackets[bisect_left(self.starts, input_) if self.starts else 0]
         total = bracket.output * output
         plain = input_
@@ -60,11 +62,16 @@ class Rates:
         return None if plain < 0 else total + bracket.input * plain
 
 
+_UNKNOWN = Rates((), ())
+
+
 @lru_cache(maxsize=8_192)
 def rates(provider: str, model: str, tier: str | None, day: int) -> Rates | None:
     """Rates of text tokens on a day (UTC, days since the epoch); None when only the library can tell."""
     result = catalogue.calculate(provider, model, tier, {}, day * catalogue.DAY_MS)
-    if result is None or catalogue.changes_within_a_day(result.model):
+    if result is None:
+        return _UNKNOWN  # remembered too: looking in vain takes the library longest
+    if catalogue.changes_within_a_day(result.model):
         return None
     prices = catalogue.rates_of(result)
     if not ({"input_mtok", "output_mtok"} <= prices.keys() <= {*_PRICED, *_NEVER_COUNTED}):

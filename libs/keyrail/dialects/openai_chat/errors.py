@@ -44,8 +44,8 @@ _HOPELESS: frozenset[FailureKind] = frozenset({"auth", "no_key", "money"})
 def classify(provider: str, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
     """The Failure behind an answer that is not a 200. Header names are lower case.
 
-    A refused or exhausted provider key is the operator's business, not the caller's: the client gets a 502 with
-    code `provider_auth_failed` or `provider_out_of_credit`, and none of the provider's own words on the key.
+    A refused or exhausted provider key is the operator's business, not the caller's: the client gets a 502
+    with code `provider_auth_failed` or `provider_out_of_credit`, and none of the provider's words on the key.
     """
     return _failure(provider, status, headers, json_text.parse_or_none(body[:_BODY_BYTES]))
 
@@ -153,7 +153,7 @@ def _message(provider: str, kind: FailureKind, status: int, text: str) -> str:
 
 
 def render(failure: Failure) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Status, headers and body of an error answer. The provider's own error object goes through as it came."""
+    """Status, headers and body of an error answer. The provider's own error object goes through as is."""
     headers = [("content-type", "application/json")]
     if failure.retry_after_s is not None:
         headers.append(("retry-after", str(math.ceil(failure.retry_after_s))))

@@ -32,7 +32,7 @@ class Delta(msgspec.Struct, gc=False):
     images: list[Any] | None = None
 
     def weigh(self) -> int:
-        """Characters of output in here; -1 when there is no part of the answer, as when only the role comes."""
+        """Characters of output in here; -1 when it holds no part of the answer, only the role, say."""
         text = self.content
         # Nearly all deltas are text alone, and each one comes through here.
         if (
@@ -120,11 +120,14 @@ def _choice(value: object) -> _Choice:
     if type(value) is not dict:
         return _Choice()
     choice = cast(dict[str, Any], value)
-    read = _Choice(finish_reason=_fit(choice.get("finish_reason"), str))
+    found = _Choice(finish_reason=_fit(choice.get("finish_reason"), str))
     delta = choice.get("delta")
     if type(delta) is dict:
-        read.delta = Delta(**{name: _fit(delta.get(name), type_) for name, type_ in _DELTA_TYPES.items()})
-    return read
+        fitting = {name: _fit(delta.get(name), type_) for name, type_ in _DELTA_TYPES.items()}
+        if any(value is None and delta.get(name) for name, value in fitting.items()):
+            fitting["images"] = [None]  # content of a kind and size that nobody knows
+        found.delta = Delta(**fitting)
+    return found
 
 
 _DELTA_TYPES: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(Delta)}

@@ -15,7 +15,7 @@ _IMAGE_PARTS = frozenset({"image_url", "image", "input_image"})
 
 
 def read(body: bytes) -> dict[str, Any] | Failure:
-    """The client's body as plain objects; integers keep their value, of duplicate keys the last one counts."""
+    """The client's body as plain objects; integers keep their value, the last duplicate key counts."""
     try:
         value = json_text.parse(body)
     except ValueError as error:
@@ -92,7 +92,7 @@ def dump(body: dict[str, Any]) -> bytes:
 def prepare(body: bytes, *, model: str, quirks: Quirks) -> bytes:
     """The body for the provider: its own name of the model, usage asked for in streams, quirks applied.
 
-    Fields that nothing is said about go through in their order. `body` comes from `dump`; ValueError when not.
+    Fields that nothing is said about go through in their order. `body` is from `dump`; else ValueError.
     """
     value = json_text.parse(body)
     if type(value) is not dict:

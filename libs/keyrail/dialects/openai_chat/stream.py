@@ -1,4 +1,4 @@
-"""A streamed answer: cut into events, passed on byte for byte, watched for content, usage, errors and its end."""
+"""A streamed answer: cut into events, passed on byte for byte, watched for content, usage and errors."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StreamReader:
     """Reads one stream. `feed` it what the provider sends, then ask for `finish_failure`.
 
     After each feed: `content` (some of the answer has come), `done` (the terminator has come), `finish`,
-    `usage`, `model`, `failure` (the stream is over), `output_chars`, and `events`, the count of events that held
+    `usage`, `model`, `failure` (the stream is over), `output_chars`, and `events`, how many events held
     content. How the bytes are cut into feeds changes neither the output nor any of these.
     """
 
@@ -112,8 +112,10 @@ class StreamReader:
         kept: list[bytes] = []
         start = copied = 0
         for index, block in enumerate(blocks):
-            if ascii_only and block[:7] == b"data: {" and len(block) <= MAX_EVENT:
+            if block[:7] == b"data: {" and len(block) <= MAX_EVENT:
                 try:
+                    if not ascii_only:
+                        str(block, "utf-8")  # the decoder doesn't look into fields that it skips
                     event = decode(block[6:])
                 except (ValueError, RecursionError):
                     fate = self._block(block)
@@ -137,10 +139,10 @@ class StreamReader:
         """An event that is no single line of plain JSON."""
         if len(block) > MAX_EVENT:
             return self._stop(garbage(self._provider, "sent an event that is too long"))
-        payload = self._data_lines(block)
+        payload = self._payload(block)
         if payload is None:
             return _DROP
-        if payload.strip() == b"[DONE]":
+        if payload.startswith(b"[DONE]"):
             self.done = True
             return _STOP
         event = read(payload)
@@ -170,25 +172,24 @@ class StreamReader:
             self.content = True
             self.events += 1
         usage = event.usage or (extra.usage if extra is not None else None)
-        return _PASS if usage is None else self._settle(event, usage)
+        return self._settle(event, usage) if usage else _PASS
 
     def _settle(self, event: Event, usage: dict[str, Any]) -> int:
         self.usage = usage_of(usage, served_tier=event.service_tier)
         return _PASS if event.choices or self._include_usage else _DROP
 
-    def _data_lines(self, block: bytes) -> bytes | None:
+    def _payload(self, block: bytes) -> bytes | None:
         """What the `data` lines of an event hold together, None when it has none."""
+        if _bare_error(block):
+            return block
         found: list[bytes] = []
         for line in block.removeprefix(_BOM).splitlines():
             name, _, value = line.partition(b":")
             if name == b"data":
-                found.append(value.removeprefix(b" "))
-            elif line[:1] == b"{":
-                found.append(line)  # a provider that forgets the prefix, mostly for errors
-            elif line and name not in _FIELDS and name:
+                found.append(value)
+            elif name and name not in _FIELDS:
                 self._foreign = True
-        payload = b"\n".join(found)
-        return payload if payload.strip() else None
+        return b"\n".join(found).strip() or None
 
     def _stop(self, failure: Failure) -> int:
         self.failure = failure
@@ -199,8 +200,7 @@ class StreamReader:
         if self.done or self.failure is not None:
             return self.failure
         rest = b"".join(self._pieces).strip()
-        event = read(rest) if rest[:1] == b"{" else None
-        if event is not None and event.error:
+        if _bare_error(rest):
             return classify_error(self._provider, json_text.parse_or_none(rest))
         begun = any(rest.startswith(name) or name.startswith(rest) for name in _FIELDS)
         if self._read == 0 and (self._foreign or not begun):
@@ -212,3 +212,9 @@ class StreamReader:
             upstream_status=200,
             provider=self._provider,
         )
+
+
+def _bare_error(block: bytes) -> bool:
+    """Whether this is an error object without `data:` in front, as some providers send one in a stream."""
+    event = read(block) if block[:1] == b"{" else None
+    return event is not None and bool(event.error)
