@@ -1,8 +1,7 @@
-"""The load generator: one process, one loop, about ten microseconds a request.
+"""The load generator: one process, one loop, little more a request than its system calls.
 
 Closed loop: each connection sends again as soon as it has its answer. Open loop: requests are due at fixed
-times whatever the answers do, and their times count from the due instant, so that a slow server can't hide its
-queue.
+times whatever the answers do, and their times count from the due instant: a slow server can't hide its queue.
 
     python -m bench.loadgen --url http://127.0.0.1:8080/v1/chat/completions --connections 64 --seconds 3
 """

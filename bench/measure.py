@@ -73,7 +73,7 @@ class Meter:
         )
 
     def run(self, load: Load) -> Figures:
-        """Run a load until its accounting is done. Raises ProcessGoneError when one of its processes ended."""
+        """Run a load until its accounting is done. Raises ProcessGoneError when a process has ended."""
         processes = self.target.processes()
         before = cpu_us(processes)
         outcome = generate(load, self._folder)

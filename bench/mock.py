@@ -1,8 +1,8 @@
 """An upstream that answers at once: the OpenAI chat format, pre-rendered, so that it costs next to nothing.
 
-A body with `"stream":true` is answered by 100 events (the last one is usage, with no choices) and `[DONE]`, in
-one burst; if the word `paced` is anywhere in the body, one event every 20 ms instead. Any other body gets a JSON
-answer of 1.2 KB. The first line on stdout is the port.
+A body with `"stream":true` is answered by 100 events (the last one is usage, with no choices) and `[DONE]`,
+in one burst; if the word `paced` is anywhere in the body, one event every 20 ms instead. Any other body gets
+a JSON answer of 1.2 KB. The first line on stdout is the port.
 """
 
 from __future__ import annotations

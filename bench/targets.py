@@ -72,11 +72,14 @@ providers:
 
 
 def keyrail_processes(run_json: str, supervisor: int) -> list[Process]:
-    """The processes that run.json names, the supervisor, and whatever else they started."""
-    named = [Process(entry["service"], entry["pid"]) for entry in json.loads(run_json)["processes"]]
-    known = {process.pid for process in named}
-    others = [pid for pid in tree(supervisor) if pid not in known]
-    return named + [Process("supervisor" if pid == supervisor else "other", pid) for pid in others]
+    """The processes that run.json names, with what each of them started, and the supervisor with the rest."""
+    found = [
+        Process(entry["service"], pid)
+        for entry in json.loads(run_json)["processes"]
+        for pid in tree(entry["pid"])
+    ]
+    known = {process.pid for process in found}
+    return [*found, *(Process("supervisor", pid) for pid in tree(supervisor) if pid not in known)]
 
 
 @contextmanager
