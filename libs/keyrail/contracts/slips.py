@@ -14,6 +14,10 @@ from pydantic import Field
 from keyrail.contracts.base import Contract, Money
 from keyrail.contracts.failures import Failure
 
+TAKE_BY_MS = 3_000
+"""How long a slip may be taken after each dispatch. More than a restart takes, less than it takes ingress to
+give a silent worker up, so that a paused process that wakes up makes no call that was handed on."""
+
 Dialect = Literal["openai-chat"]
 Strategy = Literal["direct", "alias", "fallback", "weighted"]
 

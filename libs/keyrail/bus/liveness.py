@@ -1,0 +1,114 @@
+"""Who is alive: every instance says so each second, on core NATS."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
+from keyrail.bus.connection import Bus
+from keyrail.bus.errors import BusError
+from keyrail.contracts import subjects
+from keyrail.contracts.base import now_ms
+from keyrail.contracts.signals import Alive
+
+BEAT_S = 1.0
+
+Streams = Callable[[], dict[str, tuple[int, int, int]]]
+
+
+def _no_streams() -> dict[str, tuple[int, int, int]]:
+    return {}
+
+
+class Heart:
+    """Announces this instance."""
+
+    def __init__(self, bus: Bus, streams: Streams = _no_streams) -> None:
+        self._bus = bus
+        self._streams = streams
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Beat until stopped."""
+        self._task = asyncio.create_task(self._run(), name="heart")
+
+    async def stop(self) -> None:
+        """Say that this instance leaves."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._beat(leaving=True)
+
+    async def _run(self) -> None:
+        while True:
+            await self._beat()
+            await asyncio.sleep(BEAT_S)
+
+    async def _beat(self, *, leaving: bool = False) -> None:
+        alive = Alive(
+            service=self._bus.service,
+            instance=self._bus.instance,
+            sent_ms=now_ms(),
+            leaving=leaving,
+            streams=self._streams(),
+        )
+        if self._bus.connected:  # a beat that waits in a buffer would be a lie
+            with contextlib.suppress(BusError):
+                await self._bus.publish(subjects.alive(self._bus.service), alive.model_dump_json().encode())
+
+
+@dataclass(slots=True)
+class Heard:
+    """The last beat of an instance. `at` is this process' monotonic clock, seconds."""
+
+    at: float
+    alive: Alive
+    beats: int = 1
+
+
+class Hearing:
+    """Remembers the last beat of every instance of some services."""
+
+    def __init__(
+        self, bus: Bus, services: tuple[str, ...], on_beat: Callable[[], None] = lambda: None
+    ) -> None:
+        self._bus = bus
+        self._services = services
+        self._on_beat_heard = on_beat
+        self.heard: dict[str, Heard] = {}
+
+    async def start(self) -> None:
+        """Listen."""
+        for service in self._services:
+            await self._bus.subscribe(subjects.alive(service), self._on_beat)
+
+    def silent_s(self, instance: str, since: float) -> float:
+        """Seconds since the last beat; `since` (monotonic) stands in for one never heard."""
+        heard = self.heard.get(instance)
+        last = max(heard.at, since) if heard else since
+        return asyncio.get_running_loop().time() - last
+
+    def any_alive(self, service: str, within_s: float = 3.0) -> bool:
+        """Whether some instance of the service was heard lately and is not leaving."""
+        now = asyncio.get_running_loop().time()
+        return any(
+            h.alive.service == service and not h.alive.leaving and now - h.at < within_s
+            for h in self.heard.values()
+        )
+
+    async def _on_beat(self, msg: Msg) -> None:
+        try:
+            alive = Alive.model_validate_json(msg.data)
+        except ValidationError:
+            return
+        now = asyncio.get_running_loop().time()
+        before = self.heard.get(alive.instance)
+        self.heard[alive.instance] = Heard(now, alive, before.beats + 1 if before else 1)
+        for instance in [i for i, h in self.heard.items() if now - h.at > 600]:
+            del self.heard[instance]
+        self._on_beat_heard()

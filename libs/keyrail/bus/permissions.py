@@ -1,0 +1,132 @@
+"""What each service may publish and subscribe, derived from the subjects and streams. Deny by default."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from keyrail.contracts import streams, subjects
+from keyrail.contracts.streams import Bucket, Durable
+
+ADMIN = "setup"
+"""The set-up step's user: creates streams, and nothing else uses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """Subjects that a user may publish to and subscribe to."""
+
+    publish: tuple[str, ...]
+    subscribe: tuple[str, ...]
+
+
+def _watch(bucket: Bucket) -> tuple[str, ...]:
+    """JetStream API subjects for reading and watching a bucket."""
+    stream = f"KV_{bucket.name}"
+    return (
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}.>",
+        f"$JS.API.CONSUMER.DELETE.{stream}.>",
+        f"$JS.API.CONSUMER.INFO.{stream}.>",
+        f"$JS.API.DIRECT.GET.{stream}.>",
+        f"$JS.API.STREAM.MSG.GET.{stream}",
+        f"$JS.FC.{stream}.>",
+    )
+
+
+def _write(bucket: Bucket) -> tuple[str, ...]:
+    return (f"$KV.{bucket.name}.>",)
+
+
+def _consume(durable: Durable) -> tuple[str, ...]:
+    return (
+        f"$JS.API.CONSUMER.INFO.{durable.stream}.{durable.name}",
+        f"$JS.API.CONSUMER.MSG.NEXT.{durable.stream}.{durable.name}",
+        f"$JS.ACK.{durable.stream}.{durable.name}.>",
+    )
+
+
+_EVERYONE_PUBLISHES = (f"{subjects.inbox_prefix('control')}.>",)  # answers to a metrics question
+_INGRESS_INBOX = f"{subjects.inbox_prefix('ingress')}.>"
+
+
+def _service(name: str, publish: tuple[str, ...], subscribe: tuple[str, ...]) -> Permissions:
+    return Permissions(
+        publish=(subjects.alive(name), *_EVERYONE_PUBLISHES, *publish),
+        subscribe=(f"{subjects.inbox_prefix(name)}.>", subjects.METRICS, *subscribe),
+    )
+
+
+SERVICES: dict[str, Permissions] = {
+    "ingress": _service(
+        "ingress",
+        publish=(
+            subjects.REQUEST,
+            subjects.cancel("*"),
+            subjects.EVENT_REQUEST,
+            *_watch(streams.CONFIG),
+            *_watch(streams.TOKENS),
+        ),
+        subscribe=(subjects.ALIVE,),
+    ),
+    "router": _service(
+        "router",
+        publish=(subjects.CALLS, _INGRESS_INBOX, *_watch(streams.CONFIG)),
+        subscribe=(f"{subjects.REQUEST} router",),
+    ),
+    "provider-worker": _service(
+        "provider-worker",
+        publish=(subjects.CALLS, _INGRESS_INBOX, subjects.EVENT_ATTEMPT, *_watch(streams.CONFIG)),
+        subscribe=(f"{subjects.CALLS} provider-worker", subjects.cancel("*"), subjects.alive("ingress")),
+    ),
+    "cost-accounting": _service(
+        "cost-accounting",
+        publish=(subjects.DEAD_LETTERS, *_consume(streams.COST_ACCOUNTING)),
+        subscribe=(f"{subjects.LEDGER} cost-accounting", subjects.alive("provider-worker")),
+    ),
+    "control": _service(
+        "control",
+        publish=(
+            subjects.LEDGER,
+            subjects.METRICS,
+            *_watch(streams.CONFIG),
+            *_watch(streams.TOKENS),
+            *_write(streams.CONFIG),
+            *_write(streams.TOKENS),
+        ),
+        subscribe=(subjects.ALIVE,),
+    ),
+}
+
+
+def server_config(passwords: dict[str, str], *, store: str, port: int, max_payload: int = 8 << 20) -> str:
+    """A nats-server configuration: loopback, JetStream on disk, one user for each service.
+
+    nats-server reads JSON as its own format. `passwords` has an entry for each service and for ADMIN.
+    """
+    users: list[dict[str, object]] = [
+        {
+            "user": name,
+            "password": passwords[name],
+            "permissions": {
+                "publish": {"allow": list(allowed.publish)},
+                "subscribe": {"allow": list(allowed.subscribe)},
+            },
+        }
+        for name, allowed in SERVICES.items()
+    ]
+    users.append({"user": ADMIN, "password": passwords[ADMIN]})
+    return json.dumps(
+        {
+            "host": "127.0.0.1",
+            "port": port,
+            "server_name": "keyrail",
+            "max_payload": max_payload,
+            "max_pending": 64 << 20,
+            "write_deadline": "10s",
+            "jetstream": {"store_dir": store, "max_mem": 64 << 20, "max_file": 16 << 30},
+            "authorization": {"users": users},
+        },
+        indent=1,
+    )

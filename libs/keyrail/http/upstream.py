@@ -1,0 +1,117 @@
+"""The one module that calls providers. Redirects, proxies from the environment and compression are off."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+MAX_ANSWER = 64 << 20
+MAX_HEADER = 16 * 1024
+
+
+class UpstreamError(Exception):
+    """The exchange with the provider broke. `written`: whether the request may have reached it.
+
+    `timeout` names the phase when a time limit passed: connect, first_byte, between_chunks or total.
+    """
+
+    def __init__(self, message: str, *, written: bool, timeout: str | None = None) -> None:
+        super().__init__(message)
+        self.written = written
+        self.timeout = timeout
+
+
+class UpstreamResponse:
+    """An answer whose status and headers are there and whose body is still coming."""
+
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
+
+    async def read(self, limit: int = MAX_ANSWER) -> bytes:
+        """The whole body. Raises UpstreamError when it breaks off or is larger than `limit` bytes."""
+        try:
+            parts: list[bytes] = []
+            size = 0
+            async for part in self._response.content.iter_any():
+                size += len(part)
+                if size > limit:
+                    raise UpstreamError(f"the answer is larger than {limit} bytes", written=True)
+                parts.append(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamError(_what(error), written=True) from error
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives: one item for each read from the socket."""
+        try:
+            async for part in self._response.content.iter_any():
+                yield part
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamError(_what(error), written=True) from error
+
+
+class Upstream:
+    """A pool of connections to all providers."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+        self._connect_s = 5.0
+
+    async def open(self) -> None:
+        """Open the pool; needs the running event loop."""
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=60)
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            trust_env=False,
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=None),
+            skip_auto_headers=("User-Agent", "Accept-Encoding", "Accept"),
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: bytes, *, connect_s: float
+    ) -> AsyncGenerator[UpstreamResponse]:
+        """POST; yields once status and headers are there. Leaving early closes the connection at once."""
+        assert self._session is not None
+        response: aiohttp.ClientResponse | None = None
+        try:
+            response = await self._session.post(
+                url,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=connect_s),
+            )
+        except aiohttp.ConnectionTimeoutError as error:
+            raise UpstreamError("connecting took too long", written=False, timeout="connect") from error
+        except aiohttp.ClientConnectorError as error:
+            raise UpstreamError(_what(error), written=False) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise UpstreamError(_what(error), written=True) from error
+        try:
+            yield UpstreamResponse(response)
+        except asyncio.CancelledError:
+            response.close()
+            raise
+        finally:
+            # releases the connection when the body was read to its end, closes it otherwise
+            response.close() if not response.content.at_eof() else response.release()
+
+
+def _what(error: Exception) -> str:
+    """The class alone: messages of the client library can hold URLs."""
+    return type(error).__name__

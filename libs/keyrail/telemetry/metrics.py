@@ -1,0 +1,113 @@
+"""Every metric, in one place. Labels are closed sets: never ids, never text that a client wrote."""
+
+from __future__ import annotations
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from pydantic import BaseModel
+
+_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
+
+# Counter: requests that ingress answered, by HTTP status class ("2xx").
+REQUESTS = Counter("keyrail_requests", "Requests answered", ["status_class", "stream"])
+# Histogram: seconds from the request's arrival to its last byte.
+REQUEST_SECONDS = Histogram("keyrail_request_duration_seconds", "Request duration", buckets=_SECONDS)
+# Gauge: requests under way at ingress.
+REQUESTS_IN_FLIGHT = Gauge("keyrail_requests_in_flight", "Requests under way")
+# Counter: requests that ingress gave out again because their worker was gone or silent.
+REDISPATCHES = Counter("keyrail_redispatches", "Requests dispatched again", ["reason"])
+# Counter: requests refused for their credential.
+AUTH_FAILURES = Counter("keyrail_auth_failures", "Refused credentials", ["reason"])
+# Counter: frames that came from an attempt that ingress had given up: money that may have been paid twice.
+STALE_ATTEMPTS = Counter("keyrail_stale_attempts", "Attempts heard of after they were given up")
+# Counter: gaps in a frame sequence; each ended a request with an error.
+FRAME_GAPS = Counter("keyrail_frame_gaps", "Gaps in frame sequences")
+# Counter: plans made, by strategy ("none": refused).
+PLANS = Counter("keyrail_plans", "Routing decisions", ["strategy"])
+# Counter: upstream attempts, by provider and how they ended.
+ATTEMPTS = Counter("keyrail_upstream_attempts", "Upstream attempts", ["provider", "outcome"])
+# Histogram: seconds to the provider's first byte.
+FIRST_BYTE_SECONDS = Histogram(
+    "keyrail_first_byte_seconds", "Time to first byte", ["provider"], buckets=_SECONDS
+)
+# Gauge: attempts under way.
+ATTEMPTS_IN_FLIGHT = Gauge("keyrail_attempts_in_flight", "Attempts under way")
+# Counter: attempts that succeeded and whose price is unknown.
+UNKNOWN_PRICE = Counter("keyrail_unknown_price", "Attempts without a known price", ["provider"])
+# Counter: slips that came too late to be taken: somebody else has them by now.
+LATE_SLIPS = Counter("keyrail_late_slips", "Slips not taken because their time was over")
+# Counter: dollars, for dashboards; the truth is the ledger.
+COST_USD = Counter("keyrail_cost_usd", "Known cost", ["provider"])
+# Counter: tokens by type (input, output).
+TOKENS = Counter("keyrail_tokens", "Tokens", ["provider", "type"])
+# Counter: publishes of events that were not acknowledged and are tried again.
+EVENT_RETRIES = Counter("keyrail_event_retries", "Event publishes tried again", ["subject"])
+# Counter: reconnections to NATS.
+BUS_RECONNECTS = Counter("keyrail_nats_reconnects", "Reconnections to NATS")
+# Counter: errors that the NATS client reported, by class.
+BUS_ERRORS = Counter("keyrail_nats_errors", "Errors of the NATS client", ["error"])
+
+
+class Sample(BaseModel):
+    """One line of an exposition."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class Family(BaseModel):
+    """One metric of one instance, as it travels over the bus."""
+
+    name: str
+    help: str
+    type: str
+    samples: list[Sample]
+
+
+class Exposition(BaseModel):
+    """All metrics of one instance."""
+
+    service: str
+    instance: str
+    families: list[Family]
+
+
+def collect(service: str, instance: str) -> Exposition:
+    """What this process has counted."""
+    families = [
+        Family(
+            name=family.name,
+            help=family.documentation,
+            type=family.type,
+            samples=[
+                Sample(name=s.name, labels=s.labels, value=s.value)
+                for s in family.samples
+                if not s.name.endswith("_created")
+            ],
+        )
+        for family in REGISTRY.collect()
+    ]
+    return Exposition(service=service, instance=instance, families=[f for f in families if f.samples])
+
+
+def render(expositions: list[Exposition]) -> bytes:
+    """Prometheus' text format over many instances, each sample labelled with its service and instance."""
+    heads: dict[str, Family] = {}
+    lines: dict[str, list[str]] = {}
+    for exposition in expositions:
+        for family in exposition.families:
+            heads.setdefault(family.name, family)
+            for sample in family.samples:
+                labels = {**sample.labels, "service": exposition.service, "instance": exposition.instance}
+                inner = ",".join(f'{k}="{_escape(v)}"' for k, v in labels.items())
+                lines.setdefault(family.name, []).append(f"{sample.name}{{{inner}}} {sample.value!r}\n")
+    text: list[str] = []
+    for name, family in heads.items():
+        shown = f"{name}_total" if family.type == "counter" else name
+        text.append(f"# HELP {shown} {family.help}\n# TYPE {shown} {family.type}\n")
+        text.extend(lines[name])
+    return "".join(text).encode()
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

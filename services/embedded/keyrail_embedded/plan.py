@@ -1,0 +1,84 @@
+"""Which processes make up the embedded stack, and what each is told. Pure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyrail_embedded.children import Spec
+from keyrail_embedded.home import Home
+
+BOUND = Path(__file__).with_name("bound.py")
+STOP_ORDER = ("ingress", "control", "router", "provider-worker", "cost-accounting", "nats-server", "sandbox")
+SCALABLE = ("ingress", "router", "provider-worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where things are in this run."""
+
+    nats_url: str
+    nats_config: Path
+    nats_binary: Path
+    sandbox_url: str
+    config: Path | None
+    ingress_fd: int
+    admin_fd: int
+    sandbox_fd: int
+
+
+def nats_server(home: Home, places: Places, environment: Mapping[str, str]) -> Spec:
+    """The real nats-server. It knows no notify protocol: connecting to it shows that it is ready."""
+    command = (
+        sys.executable,
+        "-I",
+        "-S",
+        str(BOUND),
+        str(places.nats_binary),
+        "-c",
+        str(places.nats_config),
+        "-P",
+        str(home.run / "nats-server.pid"),
+    )
+    return Spec("nats-server", command, environment, says_ready=False, exclusive=True)
+
+
+def services(
+    home: Home, places: Places, environment: Mapping[str, str], scale: Mapping[str, int]
+) -> list[Spec]:
+    """All services, in the order to start them. `environment` holds no key and nothing of Keyrail."""
+
+    def spec(name: str, own: Mapping[str, str], *, fd: int | None = None, exclusive: bool = False) -> Spec:
+        variables = {
+            **environment,
+            "KEYRAIL_HOME": str(home.path),
+            "KEYRAIL_NATS_URL": places.nats_url,
+            "KEYRAIL_NATS_USER": name,
+            "KEYRAIL_NATS_PASSWORD_FILE": str(home.run / f"{name}.password"),
+            **own,
+        }
+        command = (sys.executable, "-m", "keyrail_" + name.replace("-", "_"))
+        return Spec(name, command, variables, listen_fd=fd, exclusive=exclusive)
+
+    control = {"KEYRAIL_KEYSTORE": str(home.keystore), "KEYRAIL_SANDBOX_URL": places.sandbox_url}
+    if places.config is not None:
+        control["KEYRAIL_CONFIG"] = str(places.config)
+    worker = {"KEYRAIL_KEYSTORE": str(home.keystore), "KEYRAIL_IDENTITY_FILE": str(home.identity)}
+    once = [
+        spec("cost-accounting", {"KEYRAIL_LEDGER": str(home.ledger)}, exclusive=True),
+        spec("control", control, fd=places.admin_fd),
+        Spec(
+            "sandbox",
+            (sys.executable, "-m", "keyrail_sandbox"),
+            environment,
+            listen_fd=places.sandbox_fd,
+        ),
+    ]
+    scaled = {
+        "provider-worker": spec("provider-worker", worker),
+        "router": spec("router", {}),
+        "ingress": spec("ingress", {}, fd=places.ingress_fd),
+    }
+    return once + [one for name, one in scaled.items() for _ in range(scale.get(name, 1))]

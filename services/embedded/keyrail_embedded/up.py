@@ -1,0 +1,108 @@
+"""`keyrail up`: checks everything that can be wrong first, then runs the stack."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from keyrail.config import document
+from keyrail.keys import environment
+from keyrail.keys.keystore import KeystoreWriter
+from keyrail.providers import registry
+from keyrail_embedded.home import Home, HomeInUse
+from keyrail_embedded.plan import SCALABLE
+from keyrail_embedded.settings import EmbeddedSettings
+from keyrail_embedded.supervisor import Supervisor
+
+ENVIRONMENT_KEY = "env"
+TENANT = "default"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command line of `keyrail up`."""
+    parser.add_argument(
+        "--scale",
+        action="append",
+        default=[],
+        metavar="SERVICE=N",
+        help=f"run N instances of a service ({', '.join(SCALABLE)}); may be repeated",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run in the foreground until Ctrl-C or SIGTERM. Returns the exit code."""
+    settings = EmbeddedSettings()
+    scale = _scale(arguments.scale)
+    config = settings.config_file()
+    if isinstance(scale, str):
+        _say(scale)
+        return 2
+    if (problem := _config_problem(config)) is not None:
+        _say(problem)
+        return 2
+    home = Home(settings.home)
+    try:
+        home.lock()
+    except HomeInUse as error:
+        _say(f"{home.path} is in use: {error}. Stop that one, or choose another KEYRAIL_HOME.")
+        return 1
+    try:
+        return _locked(home, settings, config, scale)
+    finally:
+        home.release()
+
+
+def _locked(home: Home, settings: EmbeddedSettings, config: Path | None, scale: Mapping[str, int]) -> int:
+    try:
+        listener = socket.create_server(("127.0.0.1", settings.port), backlog=2048)
+    except OSError as error:
+        _say(f"port {settings.port} can't be had ({error.strerror}); choose another KEYRAIL_PORT")
+        return 1
+    home.prepare()
+    outer = dict(os.environ)  # noqa: TID251
+    _take_keys(home, outer)
+    clean = {k: v for k, v in environment.scrubbed(outer).items() if not k.startswith("KEYRAIL_")}
+    supervisor = Supervisor(home, listener, config, clean, scale, _say)
+    return asyncio.run(supervisor.run())
+
+
+def _take_keys(home: Home, outer: Mapping[str, str]) -> None:
+    """Put provider keys of the environment into the keystore, under the id `env`."""
+    names = {variable: p.name for p in registry.load().values() for variable in p.env}
+    writer = KeystoreWriter(home.keystore)
+    for provider, value in environment.found(outer, names).items():
+        asyncio.run(writer.put(TENANT, provider, ENVIRONMENT_KEY, value))
+        _say(f"took the key for {provider} from the environment into the keystore (id {ENVIRONMENT_KEY})")
+
+
+def _config_problem(config: Path | None) -> str | None:
+    if config is None:
+        return None
+    builtins = {name: provider.base_url for name, provider in registry.load().items()}
+    try:
+        document.parse(config.read_text(), config.name, builtins)
+    except OSError as error:
+        return f"{config}: {error.strerror}"
+    except UnicodeDecodeError:
+        return f"{config}: not UTF-8"
+    except document.ConfigError as error:
+        return str(error)
+    return None
+
+
+def _scale(wanted: list[str]) -> dict[str, int] | str:
+    scale: dict[str, int] = {}
+    for item in wanted:
+        name, _, number = item.partition("=")
+        if name not in SCALABLE or not number.isdigit() or not 1 <= int(number) <= 32:
+            return f"--scale takes SERVICE=N with a service of {', '.join(SCALABLE)}, not {item!r}"
+        scale[name] = int(number)
+    return scale
+
+
+def _say(what: str) -> None:
+    print(f"keyrail: {what}", flush=True)

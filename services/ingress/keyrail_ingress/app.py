@@ -1,0 +1,101 @@
+"""The composition root of ingress: the only wiring."""
+
+from __future__ import annotations
+
+import asyncio
+
+from keyrail.bus.connection import Bus
+from keyrail.bus.events import EventPublisher
+from keyrail.bus.liveness import Hearing, Heart
+from keyrail.bus.views import KvView
+from keyrail.contracts import streams, subjects
+from keyrail.contracts.config import ConfigView, TokenRecord
+from keyrail.http.server import HttpServer, Receive, Scope, Send
+from keyrail_ingress.dispatch import Dispatcher
+from keyrail_ingress.face import OpenAIFace, Views
+from keyrail_ingress.inbox import Inbox
+from keyrail_ingress.routes import Routes
+from keyrail_ingress.settings import IngressSettings
+
+
+class Ingress:
+    """HTTP in, slips out, frames back."""
+
+    def __init__(self, bus: Bus, settings: IngressSettings) -> None:
+        self._bus = bus
+        self._views = Views()
+        self._changed = asyncio.Event()
+        self._hearing = Hearing(bus, ("router", "provider-worker"), self._changed.set)
+        self._heart = Heart(bus)
+        self._events = EventPublisher(bus, subjects.EVENT_REQUEST)
+        self._inbox = Inbox(bus)
+        self._dispatcher = Dispatcher(bus, self._inbox, self._hearing)
+        self._face = OpenAIFace(bus, self._views, self._inbox, self._dispatcher, self._events, settings)
+        self._config = KvView(bus, streams.CONFIG.name, self._on_config)
+        self._tokens = KvView(bus, streams.TOKENS.name, self._on_token, self._on_token_gone)
+        routes = Routes(
+            {
+                ("POST", "/v1/chat/completions"): self._face.chat,
+                ("GET", "/v1/models"): self._face.models,
+                ("GET", "/healthz"): self._healthz,
+                ("GET", "/readyz"): self._readyz,
+            },
+            {("GET", "/v1/models/"): self._face.models},
+        )
+        self._server = HttpServer(routes.app(), fd=settings.listen_fd, port=settings.port)
+
+    async def start(self) -> None:
+        """Listen on HTTP at once (for /healthz); return once the first request would be served."""
+        await self._hearing.start()
+        await self._inbox.start()
+        await self._dispatcher.start()
+        self._events.start()
+        self._heart.start()
+        self._config.start()
+        self._tokens.start()
+        await self._server.start()
+        while not self._ready():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def drain(self) -> None:
+        """Accept nothing new, finish what runs, flush the events."""
+        self._face.closing = True
+        await self._server.stop()
+        await self._events.stop()
+        await self._heart.stop()
+        await self._dispatcher.stop()
+
+    def _ready(self) -> bool:
+        return (
+            self._bus.connected
+            and not self._server.draining
+            and self._views.config.revision > 0
+            and bool(self._views.tokens)
+            and self._hearing.any_alive("router")
+            and self._hearing.any_alive("provider-worker")
+        )
+
+    async def _healthz(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _plain(send, 200, b"ok\n")
+
+    async def _readyz(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (_plain(send, 200, b"ready\n") if self._ready() else _plain(send, 503, b"not ready\n"))
+
+    def _on_config(self, key: str, value: bytes) -> None:
+        if key == "current":
+            self._views.config = ConfigView.model_validate_json(value)
+            self._changed.set()
+
+    def _on_token(self, key: str, value: bytes) -> None:
+        self._views.tokens[key] = TokenRecord.model_validate_json(value)
+        self._changed.set()
+
+    def _on_token_gone(self, key: str) -> None:
+        self._views.tokens.pop(key, None)
+
+
+async def _plain(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,152 @@
+"""Giving requests out, and giving them out again when their worker is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from nats.aio.msg import Msg
+
+from keyrail.bus.connection import Bus
+from keyrail.bus.forward import Forwarder
+from keyrail.bus.liveness import Hearing
+from keyrail.contracts import slips, subjects
+from keyrail.contracts.base import now_ms
+from keyrail.contracts.failures import Failure
+from keyrail.contracts.slips import TAKE_BY_MS
+from keyrail.telemetry import metrics
+from keyrail_ingress import watch
+from keyrail_ingress.exchange import Exchange
+from keyrail_ingress.inbox import Inbox
+from keyrail_ingress.watch import Beat, Verdict
+
+log = logging.getLogger(__name__)
+
+PERIOD_S = 0.25
+SETTLED_S = 2.0
+"""After a reconnection the others need a moment to reconnect too."""
+
+WORKER_LOST = Failure(
+    kind="unavailable", message="The worker that served this request is gone.", status=502, code="worker_lost"
+)
+NOT_TAKEN = Failure(
+    kind="unavailable", message="No worker took this request in time.", status=503, code="no_worker"
+)
+
+
+class Dispatcher:
+    """Publishes slips to the routers and watches over the requests under way."""
+
+    def __init__(self, bus: Bus, inbox: Inbox, hearing: Hearing) -> None:
+        self._bus = bus
+        self._inbox = inbox
+        self._hearing = hearing
+        self._forwarder = Forwarder(bus)
+        self._refusals: dict[str, int] = {}
+        self._connected_at = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start watching."""
+        await self._forwarder.start()
+        await self._bus.subscribe(f"{self._bus.inbox}.p.*", self._on_probe_refused)
+        self._bus.on_reconnect(self._reconnected)
+        self._task = asyncio.create_task(self._watch(), name="watch")
+
+    async def stop(self) -> None:
+        """Stop watching."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def dispatch(self, exchange: Exchange) -> None:
+        """Send the exchange's slip to a router."""
+
+        async def refused() -> None:
+            if exchange.worker is None:
+                exchange.fail(
+                    Failure(
+                        kind="unavailable",
+                        message="No router is there to take this request.",
+                        status=503,
+                        code="no_router",
+                        retry_after_s=1,
+                    )
+                )
+
+        message = slips.pack(exchange.slip, exchange.body)
+        await self._forwarder.forward(subjects.REQUEST, message, refused)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            now = asyncio.get_running_loop().time()
+            wall = now_ms()
+            for exchange in list(self._inbox.open.values()):
+                if not exchange.finished:
+                    await self._act(exchange, watch.verdict(exchange, self._beat(exchange, now), now, wall))
+
+    async def _act(self, exchange: Exchange, verdict: Verdict) -> None:
+        match verdict:
+            case "wait":
+                exchange.missing_beats = 0
+            case "probe":
+                await self._probe(exchange)
+            case "expired":
+                message = "The request took longer than its total timeout."
+                exchange.fail(Failure(kind="timeout", message=message, status=504, code="timeout"))
+            case "not-taken":
+                await self._again(exchange, NOT_TAKEN)
+            case "worker-lost":
+                await self._again(exchange, WORKER_LOST)
+            case "frames-lost":
+                exchange.missing_beats += 1
+                if exchange.missing_beats > watch.MISSING_BEATS / PERIOD_S:
+                    metrics.FRAME_GAPS.inc()
+                    message = "A part of the answer was lost on the way."
+                    exchange.fail(Failure(kind="internal", message=message, status=502, code="answer_lost"))
+
+    async def _again(self, exchange: Exchange, lost: Failure) -> None:
+        """Hand the request back to the routers without the lost attempt, or end it honestly."""
+        if exchange.content or exchange.slip.epoch + 1 >= watch.MAX_DISPATCHES:
+            exchange.fail(lost)
+            return
+        metrics.REDISPATCHES.labels(lost.code or "").inc()
+        log.warning("dispatched again", extra={"request_id": exchange.slip.request_id, "reason": lost.code})
+        worker, before = exchange.worker, exchange.order
+        exchange.redispatch(now_ms() + TAKE_BY_MS, lost)
+        if worker is not None:  # should it live after all
+            await self._inbox.cancel(worker, exchange.slip.request_id, before, "handed on")
+        await self.dispatch(exchange)
+
+    def _beat(self, exchange: Exchange, now: float) -> Beat | None:
+        worker = exchange.worker
+        if worker is None:
+            return None
+        if not self._bus.connected or now - self._connected_at < SETTLED_S:
+            return Beat(silent_s=0.0, heard_at=0.0)
+        since = max(exchange.taken_at, self._connected_at)
+        silent = self._hearing.silent_s(worker, since)
+        if silent < PERIOD_S:
+            self._refusals.pop(worker, None)
+        heard = self._hearing.heard.get(worker)
+        return Beat(
+            silent_s=silent,
+            gone=self._refusals.get(worker, 0) >= 2,
+            heard_at=heard.at if heard else 0.0,
+            last_sent=heard.alive.streams.get(exchange.slip.request_id) if heard else None,
+        )
+
+    async def _probe(self, exchange: Exchange) -> None:
+        """Ask NATS whether the worker's subscription still exists: a killed one shows at once."""
+        worker = exchange.worker
+        if worker is not None and self._bus.connected:
+            await self._bus.publish(subjects.cancel(worker), b"", reply=f"{self._bus.inbox}.p.{worker}")
+
+    async def _on_probe_refused(self, msg: Msg) -> None:
+        worker = msg.subject.rpartition(".")[2]
+        self._refusals[worker] = self._refusals.get(worker, 0) + 1
+
+    async def _reconnected(self) -> None:
+        self._connected_at = asyncio.get_running_loop().time()
+        self._refusals.clear()

@@ -1,0 +1,152 @@
+"""One request between client and bus, as a state machine. Pure: time and I/O are the callers'.
+
+Frames of an attempt carry (epoch, hop) and are numbered from 0. A later (epoch, hop) replaces the current
+attempt; frames of an earlier one are stale; a gap ends the request with an error.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from keyrail.contracts.failures import Failure
+from keyrail.contracts.frames import CONTENT, End, Fail, Frame, Head, Kind, Passed, Taken
+from keyrail.contracts.slips import Slip, Spent
+
+MAX_QUEUED = 4 << 20
+"""Bytes that may wait for a client that does not read."""
+
+Item = bytes | End | Failure
+
+
+class Exchange:
+    """`on_change` is called whenever there is something new for the relay."""
+
+    def __init__(self, slip: Slip, body: bytes, on_change: Callable[[], None]) -> None:
+        self.slip = slip
+        self.body = body
+        self.order = (slip.epoch, 0)
+        self.expected = 0
+        self.take_by_ms = slip.take_by_ms
+        self.worker: str | None = None
+        self.attempt: Taken | None = None
+        self.taken_at = 0.0
+        self.spent: tuple[Spent, ...] = slip.spent
+        self.head: Head | None = None
+        self.content = False
+        self.items: deque[Item] = deque()
+        self.queued = 0
+        self.finished = False
+        self.stale_workers: list[str] = []
+        self.missing_beats = 0
+        self._on_change = on_change
+
+    def receive(self, frame: Frame, now: float) -> None:
+        """Take one frame. `now` is a monotonic time in seconds."""
+        order = (frame.epoch, frame.hop)
+        if self.finished or order < self.order:
+            if frame.kind == Kind.TAKEN and order < self.order:
+                self.stale_workers.append(Taken.model_validate_json(frame.payload).worker)
+            return
+        if order > self.order:
+            if frame.epoch != self.slip.epoch:
+                return
+            self._next_attempt(order)
+        if frame.sequence != self.expected:
+            self.fail(_lost("A part of the answer was lost on the way."))
+            return
+        self.expected += 1
+        try:
+            self._apply(frame, now)
+        except ValidationError:
+            self.fail(_lost("A part of the answer could not be read."))
+
+    def _next_attempt(self, order: tuple[int, int]) -> None:
+        self.order = order
+        self.expected = 0
+        self.worker = None
+        self.attempt = None
+        self.missing_beats = 0
+
+    def _apply(self, frame: Frame, now: float) -> None:
+        match frame.kind:
+            case Kind.TAKEN:
+                self.attempt = Taken.model_validate_json(frame.payload)
+                self.worker = self.attempt.worker
+                self.taken_at = now
+            case Kind.PASSED:
+                passed = Passed.model_validate_json(frame.payload)
+                self.spent = (*self.spent, passed.spent)
+                self.take_by_ms = passed.take_by_ms
+                self.worker = None
+                self._next_attempt((frame.epoch, frame.hop + 1))
+            case Kind.HEAD:
+                head = Head.model_validate_json(frame.payload)
+                self.head = self.head or head  # only the first reaches the client
+                self._on_change()
+            case Kind.DATA:
+                self._queue(frame)
+            case Kind.END:
+                self._finish(End.model_validate_json(frame.payload))
+            case Kind.FAIL:
+                fail = Fail.model_validate_json(frame.payload)
+                self.spent = fail.spent or self.spent
+                self._finish(fail.failure)
+            case _:
+                pass  # a kind that a newer worker knows
+
+    def _queue(self, frame: Frame) -> None:
+        self.content = self.content or bool(frame.flags & CONTENT)
+        self.queued += len(frame.payload)
+        if self.queued > MAX_QUEUED:
+            self.fail(Failure(kind="cancelled", message="The client does not read its answer.", status=499))
+            return
+        self.items.append(frame.payload)
+        self._on_change()
+
+    def fail(self, failure: Failure) -> None:
+        """End the request with this failure."""
+        if not self.finished:
+            self._finish(failure)
+
+    def _finish(self, end: End | Failure) -> None:
+        self.finished = True
+        self.items.append(end)
+        self._on_change()
+
+    def take(self) -> Item | None:
+        """The next thing for the client, if there is one."""
+        if not self.items:
+            return None
+        item = self.items.popleft()
+        if isinstance(item, bytes):
+            self.queued -= len(item)
+        return item
+
+    def redispatch(self, take_by_ms: int, lost: Failure) -> Slip:
+        """Give the current attempt up: the slip for the next epoch. Its cost is unknown."""
+        if self.attempt is not None:
+            gone = Spent(
+                attempt_id=self.attempt.attempt_id,
+                provider=self.attempt.provider,
+                model=self.attempt.model,
+                failure=lost,
+            )
+            self.spent = (*self.spent, gone)
+        self.slip = self.slip.model_copy(
+            update={
+                "epoch": self.slip.epoch + 1,
+                "take_by_ms": take_by_ms,
+                "spent": self.spent,
+                "head_sent": self.head is not None,
+            }
+        )
+        self.take_by_ms = take_by_ms
+        self._next_attempt((self.slip.epoch, 0))
+        return self.slip
+
+
+def _lost(message: str) -> Failure:
+    return Failure(kind="internal", message=message, status=502, code="answer_lost")

@@ -1,0 +1,72 @@
+"""The composition root of provider-worker: the only wiring."""
+
+from __future__ import annotations
+
+from keyrail.keys.keystore import KeystoreReader
+from keyrail.providers.base import Provider
+from nats.aio.subscription import Subscription
+
+from keyrail.bus.connection import Bus
+from keyrail.bus.events import EventPublisher
+from keyrail.bus.forward import Forwarder
+from keyrail.bus.liveness import Hearing, Heart
+from keyrail.bus.views import KvView
+from keyrail.contracts import streams, subjects
+from keyrail.contracts.config import ConfigView, ProviderConfig
+from keyrail.http.upstream import Upstream
+from keyrail.providers import registry
+from keyrail_provider_worker.attempt import Tools
+from keyrail_provider_worker.keyring import Keyring
+from keyrail_provider_worker.runner import Runner
+from keyrail_provider_worker.settings import WorkerSettings
+
+
+class ProviderWorker:
+    """Slips in, upstream calls out, frames straight back to ingress."""
+
+    def __init__(self, bus: Bus, settings: WorkerSettings) -> None:
+        self._bus = bus
+        self._view = ConfigView()
+        self._builtin = registry.load()
+        self._events = EventPublisher(bus, subjects.EVENT_ATTEMPT)
+        self._upstream = Upstream()
+        self._hearing = Hearing(bus, ("ingress",))
+        self._forwarder = Forwarder(bus)
+        keyring = Keyring(KeystoreReader(settings.keystore, settings.identity_file))
+        tools = Tools(bus, self._events, self._upstream, keyring, lambda: self._view, self._provider)
+        self._runner = Runner(tools, self._forwarder, self._hearing, settings.max_in_flight)
+        self._heart = Heart(bus, self._runner.streams)
+        self._config = KvView(bus, streams.CONFIG.name, self._on_config)
+        self._calls: Subscription | None = None
+
+    async def start(self) -> None:
+        """Return once slips are taken."""
+        await self._upstream.open()
+        self._config.start()
+        await self._config.loaded.wait()
+        await self._hearing.start()
+        await self._forwarder.start()
+        self._events.start()
+        self._runner.start()
+        await self._bus.subscribe(subjects.cancel(self._bus.instance), self._runner.on_cancel)
+        self._calls = await self._bus.subscribe(subjects.CALLS, self._runner.on_slip, queue="provider-worker")
+        await self._bus.nc.flush()
+        self._heart.start()
+
+    async def drain(self) -> None:
+        """Take nothing new, finish what runs, flush the events."""
+        if self._calls is not None:
+            await self._calls.drain()
+        await self._runner.finish()
+        await self._forwarder.settle()
+        await self._events.stop()
+        await self._heart.stop()
+        await self._upstream.close()
+
+    def _provider(self, config: ProviderConfig) -> Provider:
+        builtin = self._builtin.get(config.name)
+        return builtin or registry.declared(config.name, config.base_url, config.dialect)
+
+    def _on_config(self, key: str, value: bytes) -> None:
+        if key == "current":
+            self._view = ConfigView.model_validate_json(value)

@@ -1,0 +1,221 @@
+"""One attempt from slip to ledger: take, commit to the ledger, call, settle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from keyrail.dialects.openai_chat import request
+from keyrail.providers.base import Provider
+
+from keyrail.bus.connection import Bus
+from keyrail.bus.errors import BusError
+from keyrail.bus.events import EventPublisher
+from keyrail.bus.reply import Reply
+from keyrail.contracts.base import new_id, now_ms
+from keyrail.contracts.config import ConfigView, ProviderConfig
+from keyrail.contracts.events import AttemptStarted
+from keyrail.contracts.failures import Failure
+from keyrail.contracts.frames import CONTENT, End, Kind, Taken
+from keyrail.contracts.slips import Slip
+from keyrail.http.upstream import Upstream
+from keyrail.telemetry import metrics
+from keyrail_provider_worker import render, settle
+from keyrail_provider_worker.call import Call, Prepared
+from keyrail_provider_worker.keyring import Chosen, Keyring
+from keyrail_provider_worker.settle import Course
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What every attempt of this worker uses."""
+
+    bus: Bus
+    events: EventPublisher
+    upstream: Upstream
+    keyring: Keyring
+    view: Callable[[], ConfigView]
+    provider: Callable[[ProviderConfig], Provider]
+
+
+class Attempt:
+    """Runs once. `cost_usd` is known after `run`."""
+
+    def __init__(self, slip: Slip, body: bytes, tools: Tools) -> None:
+        self.slip = slip
+        self.id = new_id()
+        self.reply = Reply(tools.bus, slip)
+        self.cost_usd: Decimal | None = None
+        self.handed_on = False  # too late: somebody else has the slip, say nothing
+        self.began_ms = now_ms()
+        self._body = body
+        self._tools = tools
+        self._course = Course()
+        self._call = Call(slip, self.reply, self._course)
+        self._started: AttemptStarted | None = None
+
+    @property
+    def content_sent(self) -> bool:
+        """Whether the client has a part of the answer."""
+        return self._call.content_sent
+
+    @property
+    def head_sent(self) -> bool:
+        """Whether the client has a status line."""
+        return self._call.head_sent
+
+    async def run(self) -> Failure | None:
+        """None: the client has the whole answer. The ledger has the attempt in every case."""
+        failure: Failure | None = Failure(kind="internal", message="The attempt broke off.", status=500)
+        try:
+            failure = await self._run()
+        except asyncio.CancelledError:
+            failure = Failure(kind="cancelled", message="The request was cancelled.", status=499)
+        except BusError as error:
+            log.warning("the answer could not be sent on", extra={"error": type(error).__name__})
+            failure = Failure(kind="cancelled", message="The way to the client is closed.", status=499)
+        finally:
+            self._settle(failure)
+        return failure
+
+    async def _run(self) -> Failure | None:
+        target = self.slip.target
+        config = self._tools.view().providers.get(target.provider)
+        if config is None:
+            message = f"The provider {target.provider!r} is not configured."
+            return Failure(kind="model_missing", message=message, status=404, code="model_not_found")
+        key = await self._tools.keyring.choose(self.slip.tenant, target.provider, needed=config.needs_key)
+        await self.reply.send(
+            Kind.TAKEN,
+            Taken(
+                worker=self._tools.bus.instance,
+                attempt_id=self.id,
+                provider=target.provider,
+                model=target.model,
+            ),
+        )
+        refusal = await self._commit(key)
+        if refusal is not None:
+            return refusal
+        if key is None:
+            return _no_key(target.provider)
+        if now_ms() >= self.slip.take_by_ms:  # once more, after the wait: see TAKE_BY_MS
+            self.handed_on = True
+            return Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
+        failure = await self._call.run(self._tools.upstream, self._prepare(config, key))
+        if failure is None:
+            await self._answer()
+        return failure
+
+    async def _commit(self, key: Chosen | None) -> Failure | None:
+        """Have the attempt on the ledger before anything is paid for. No acknowledgement means no call."""
+        self._started = self._start_event(key)
+        left_s = (self.slip.take_by_ms - now_ms()) / 1000
+        try:
+            async with asyncio.timeout(max(0.0, left_s)):
+                await self._tools.events.commit(self._started)
+        except TimeoutError:
+            message = "The ledger does not acknowledge, so nothing is called."
+            return Failure(kind="unavailable", message=message, status=503, code="ledger_unavailable")
+        return None
+
+    def _prepare(self, config: ProviderConfig, key: Chosen) -> Prepared:
+        provider = self._tools.provider(config)
+        headers = provider.headers(key.value.reveal() if key.value is not None else None)
+        headers |= {
+            "content-type": "application/json",
+            "accept": "text/event-stream" if self.slip.facts.stream else "application/json",
+            "accept-encoding": "identity",
+            "user-agent": "keyrail",
+            "x-client-request-id": self.id,
+        }
+        body = request.prepare(self._body, model=self.slip.target.model, quirks=provider.quirks)
+        return Prepared(f"{config.base_url.rstrip('/')}/chat/completions", headers, body)
+
+    async def _answer(self) -> None:
+        """The rest of a whole answer: its price, its head, its end."""
+        assert self._started is not None
+        self.cost_usd = settle.price(self._started, self._course).cost_usd
+        cost = render.total(self.slip, self.cost_usd)
+        body = self._call.answer
+        if body is not None:
+            self.reply.hold(Kind.HEAD, render.head(self.slip, length=len(body), cost_usd=cost))
+            await self.reply.send(Kind.DATA, body, CONTENT) if len(body) > 65_536 else self.reply.hold(
+                Kind.DATA, body, CONTENT
+            )
+        usage = self._course.usage
+        end = End(
+            finish=self._course.finish,
+            cost_usd=cost,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+        )
+        await self.reply.send(Kind.END, end)
+
+    def _settle(self, failure: Failure | None) -> None:
+        provider = self.slip.target.provider
+        metrics.ATTEMPTS.labels(provider, failure.kind if failure else "ok").inc()
+        if self._started is None:
+            return
+        paid = settle.price(self._started, self._course)
+        self.cost_usd = paid.cost_usd
+        self._tools.events.post(settle.settled(self._started, self._course, failure, paid))
+        _count(provider, self._course, paid.cost_usd)
+        if failure is not None:
+            log.info(
+                "attempt failed",
+                extra={
+                    "request_id": self.slip.request_id,
+                    "attempt_id": self.id,
+                    "provider": provider,
+                    "kind": failure.kind,
+                    "status": failure.upstream_status,
+                },
+            )
+
+    def _start_event(self, key: Chosen | None) -> AttemptStarted:
+        slip = self.slip
+        assert slip.plan is not None
+        return AttemptStarted(
+            attempt_id=self.id,
+            request_id=slip.request_id,
+            epoch=slip.epoch,
+            hop=slip.hop,
+            tenant=slip.tenant,
+            key_id=slip.key_id,
+            team=slip.team,
+            feature=slip.feature,
+            route=slip.plan.route,
+            strategy=slip.plan.strategy,
+            revision=slip.plan.revision,
+            provider=slip.target.provider,
+            model=slip.target.model,
+            provider_key_id=key.id if key else None,
+            worker=self._tools.bus.instance,
+            stream=slip.facts.stream,
+            started_ms=self.began_ms,
+        )
+
+
+def _count(provider: str, course: Course, cost_usd: Decimal | None) -> None:
+    if cost_usd is None:
+        metrics.UNKNOWN_PRICE.labels(provider).inc()
+    else:
+        metrics.COST_USD.labels(provider).inc(float(cost_usd))
+    metrics.TOKENS.labels(provider, "input").inc(course.usage.input_tokens or 0)
+    metrics.TOKENS.labels(provider, "output").inc(course.usage.output_tokens or 0)
+
+
+def _no_key(provider: str) -> Failure:
+    return Failure(
+        kind="no_key",
+        message=f"No key for the provider {provider!r} is stored in this gateway.",
+        status=503,
+        provider=provider,
+        code="no_provider_key",
+    )

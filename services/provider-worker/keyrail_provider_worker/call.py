@@ -1,0 +1,223 @@
+"""One upstream call: written, read, and relayed to the client as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from keyrail.dialects.openai_chat import answer, errors
+from keyrail.dialects.openai_chat.stream import StreamReader
+
+from keyrail.bus.reply import CHUNK, Reply
+from keyrail.contracts.base import now_ms
+from keyrail.contracts.failures import Failure
+from keyrail.contracts.frames import CONTENT, Kind
+from keyrail.contracts.slips import Slip
+from keyrail.http.upstream import Upstream, UpstreamError, UpstreamResponse
+from keyrail.telemetry import metrics
+from keyrail_provider_worker import render
+from keyrail_provider_worker.settle import Course
+
+KEEP_ALIVE_S = 15.0
+"""A stream without content gets its head after this long, and comments from then on."""
+KEEP_ALIVE = b": keep-alive\n\n"
+DRAIN_S = 1.0
+"""How long the rest of a finished stream may take, so that its connection can be used again."""
+ERROR_BODY = 1 << 20
+REQUEST_ID_HEADERS = ("x-request-id", "request-id", "inference-id", "mistral-correlation-id")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request that is ready to be written."""
+
+    url: str
+    headers: dict[str, str]
+    body: bytes
+
+
+class Call:
+    """Runs once. `content_sent` and `head_sent` say what the client already has."""
+
+    def __init__(self, slip: Slip, reply: Reply, course: Course) -> None:
+        self.slip = slip
+        self.course = course
+        self.head_sent = slip.head_sent
+        self.content_sent = False
+        self.answer: bytes | None = None  # a whole answer, not yet sent: its head needs the price
+        self._reply = reply
+        self._provider = slip.target.provider
+        self._reader: StreamReader | None = None
+        self._began = 0.0
+        self._phase = "connect"
+        self._waiting: list[bytes] = []
+        self._keep_alive: asyncio.TimerHandle | None = None
+        self._side: set[asyncio.Task[None]] = set()
+        assert slip.plan is not None
+        self._timeouts = slip.plan.timeouts
+
+    async def run(self, upstream: Upstream, prepared: Prepared) -> Failure | None:
+        """None: the whole answer came. Raises CancelledError and BusError; `course` is as far as it got."""
+        loop = asyncio.get_running_loop()
+        self._began = loop.time()
+        deadline = self._began + max(0, self.slip.deadline_ms - now_ms()) / 1000
+        if self.slip.facts.stream:
+            self._keep_alive = loop.call_later(KEEP_ALIVE_S, self._on_keep_alive)
+        try:
+            return await self._within(upstream, prepared, deadline)
+        except UpstreamError as error:
+            self.course.written = error.written
+            return self._broken(error)
+        finally:
+            if self._keep_alive is not None:
+                self._keep_alive.cancel()
+            self._account()
+
+    async def _within(self, upstream: Upstream, prepared: Prepared, deadline: float) -> Failure | None:
+        limits = self._timeouts
+        self.course.written = True
+        self._phase = "first_byte"
+        first_byte_by = self._began + limits.connect_s + limits.first_byte_s
+        try:
+            async with (
+                asyncio.timeout_at(min(first_byte_by, deadline)) as clock,
+                upstream.post(
+                    prepared.url, prepared.headers, prepared.body, connect_s=limits.connect_s
+                ) as response,
+            ):
+                self._on_head(response)
+                if response.status != 200:
+                    self._phase = "between_chunks"
+                    body = await response.read(ERROR_BODY)
+                    return errors.classify(self._provider, response.status, response.headers, body)
+                if self.slip.facts.stream and "text/event-stream" in response.headers.get("content-type", ""):
+                    return await self._stream(response, clock, deadline)
+                return await self._whole(response, clock, deadline)
+        except TimeoutError:
+            if self._reader is not None and self._reader.done:
+                return None  # only the connection's reuse is lost
+            phase = "total" if asyncio.get_running_loop().time() >= deadline else self._phase
+            return self._timed_out(phase)
+
+    def _on_head(self, response: UpstreamResponse) -> None:
+        self.course.http_status = response.status
+        self.course.first_byte_ms = self._elapsed_ms()
+        for name in REQUEST_ID_HEADERS:
+            if name in response.headers:
+                self.course.upstream_id = response.headers[name][:128]
+                break
+        metrics.FIRST_BYTE_SECONDS.labels(self._provider).observe(self.course.first_byte_ms / 1000)
+
+    async def _whole(
+        self, response: UpstreamResponse, clock: asyncio.Timeout, deadline: float
+    ) -> Failure | None:
+        self._phase = "between_chunks"
+        clock.reschedule(min(asyncio.get_running_loop().time() + self._timeouts.between_chunks_s, deadline))
+        read = answer.read_answer(await response.read(), self._provider)
+        if isinstance(read, Failure):
+            return read
+        if self.slip.facts.stream:
+            return _garbage(self._provider, "a stream was asked for and none came")
+        self.course.usage = read.usage
+        self.course.finish = read.finish
+        self.course.first_content_ms = self._elapsed_ms()
+        self.answer = read.body
+        return None
+
+    async def _stream(
+        self, response: UpstreamResponse, clock: asyncio.Timeout, deadline: float
+    ) -> Failure | None:
+        reader = self._reader = StreamReader(self._provider, include_usage=self.slip.facts.include_usage)
+        loop = asyncio.get_running_loop()
+        async for part in response.chunks():
+            if reader.done:
+                continue  # the connection can be used again once it is read to its end
+            self._phase = "first_byte" if not reader.content else "between_chunks"
+            clock.reschedule(min(loop.time() + self._timeouts.between_chunks_s, deadline))
+            out = reader.feed(part)
+            if reader.failure is not None:
+                await self._relay(out, flush=reader.content)
+                return reader.failure
+            await self._relay(out, flush=reader.content or reader.done)
+            if reader.done:
+                clock.reschedule(loop.time() + DRAIN_S)
+                self._phase = "drain"
+                self._account()
+        return reader.finish_failure()
+
+    async def _relay(self, out: bytes, *, flush: bool) -> None:
+        """Hold everything back until there is content, then send one frame for each upstream read."""
+        if not flush:
+            if out:
+                self._waiting.append(out)
+            return
+        if self._waiting:
+            out = b"".join((*self._waiting, out))
+            self._waiting.clear()
+        if not out:
+            return
+        if not self.content_sent:
+            self.course.first_content_ms = self._elapsed_ms()
+            if self._keep_alive is not None:
+                self._keep_alive.cancel()
+        self._send_head()
+        self.content_sent = True
+        if self._reader is not None and self._reader.done and len(out) <= CHUNK:
+            self._reply.hold(Kind.DATA, out, CONTENT)  # leaves together with the end
+        else:
+            await self._reply.send(Kind.DATA, out, CONTENT)
+
+    def _send_head(self) -> None:
+        if not self.head_sent:
+            self.head_sent = True
+            self._reply.hold(Kind.HEAD, render.head(self.slip))
+
+    def _on_keep_alive(self) -> None:
+        """Nothing yet: send the head and a comment, so that nobody on the way gives the connection up."""
+        self._send_head()
+        task = asyncio.ensure_future(self._reply.send(Kind.DATA, KEEP_ALIVE))
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
+        self._keep_alive = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._on_keep_alive)
+
+    def _account(self) -> None:
+        """Take over what the stream said of its usage; estimate it when it said nothing."""
+        reader = self._reader
+        if reader is None:
+            return
+        self.course.finish = reader.finish
+        if reader.usage is not None:
+            self.course.usage = reader.usage
+        elif reader.content:
+            self.course.usage = errors.estimate_usage(
+                self.slip.facts.input_tokens_estimate, reader.output_chars, reader.events
+            )
+
+    def _elapsed_ms(self) -> int:
+        return round((asyncio.get_running_loop().time() - self._began) * 1000)
+
+    def _broken(self, error: UpstreamError) -> Failure:
+        if error.timeout is not None:
+            return self._timed_out(error.timeout)
+        streaming = self.course.http_status is not None
+        return Failure(
+            kind="truncated" if streaming else "connection",
+            message=f"The connection to {self._provider} broke: {error}.",
+            status=502,
+            provider=self._provider,
+            code="answer_truncated" if streaming else "connection_failed",
+        )
+
+    def _timed_out(self, phase: str) -> Failure:
+        return Failure(
+            kind="timeout",
+            message=f"{self._provider} did not answer in time ({phase.replace('_', ' ')}).",
+            status=504,
+            provider=self._provider,
+            code=f"timeout_{phase}",
+        )
+
+
+def _garbage(provider: str, what: str) -> Failure:
+    message = f"The answer of {provider} could not be read: {what}."
+    return Failure(kind="garbage", message=message, status=502, provider=provider, code="bad_answer")

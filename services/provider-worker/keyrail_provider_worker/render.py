@@ -1,0 +1,34 @@
+"""Headers of an answer, in the client's dialect. Pure."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from keyrail.contracts.frames import Head
+from keyrail.contracts.slips import Slip
+
+
+def head(slip: Slip, *, length: int | None = None, cost_usd: Decimal | None = None) -> Head:
+    """The head of a successful answer; `length` None means a stream."""
+    target = slip.target
+    headers = [
+        ("content-type", "text/event-stream; charset=utf-8" if length is None else "application/json"),
+        ("x-keyrail-provider", target.provider),
+        ("x-keyrail-model", target.model),
+        ("x-keyrail-attempts", str(len(slip.spent) + 1)),
+    ]
+    if length is None:
+        headers.append(("cache-control", "no-cache"))
+    else:
+        headers.append(("content-length", str(length)))
+    if cost_usd is not None:
+        headers.append(("x-keyrail-cost-usd", format(cost_usd, "f")))
+    return Head(status=200, headers=tuple(headers))
+
+
+def total(slip: Slip, cost_usd: Decimal | None) -> Decimal | None:
+    """The request's cost with this attempt's; None as soon as one is unknown."""
+    costs = [*(s.cost_usd for s in slip.spent), cost_usd]
+    if any(c is None for c in costs):
+        return None
+    return sum((c for c in costs if c is not None), Decimal(0))

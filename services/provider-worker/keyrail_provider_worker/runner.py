@@ -1,0 +1,163 @@
+"""All attempts of this worker: taking slips, cancelling, falling back, noticing that an ingress is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from nats.aio.msg import Msg
+from pydantic import ValidationError
+
+from keyrail.bus.errors import BusError
+from keyrail.bus.forward import Forwarder
+from keyrail.bus.liveness import Hearing
+from keyrail.bus.reply import Reply
+from keyrail.contracts import slips, subjects
+from keyrail.contracts.base import now_ms
+from keyrail.contracts.failures import Failure
+from keyrail.contracts.frames import Fail, Kind, Passed
+from keyrail.contracts.signals import Cancel
+from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
+from keyrail.telemetry import metrics
+from keyrail_provider_worker import fallback
+from keyrail_provider_worker.attempt import Attempt, Tools
+
+log = logging.getLogger(__name__)
+
+INBOX_GONE_S = 5.0
+PERIOD_S = 0.5
+REMEMBER_S = 10.0
+"""How long a cancel is remembered, for a slip that comes after it."""
+
+
+class Runner:
+    """Takes slips until it drains."""
+
+    def __init__(self, tools: Tools, forwarder: Forwarder, hearing: Hearing, max_in_flight: int) -> None:
+        self._tools = tools
+        self._forwarder = forwarder
+        self._hearing = hearing
+        self._max_in_flight = max_in_flight
+        self._running: dict[str, tuple[Attempt, asyncio.Task[None]]] = {}
+        self._cancelled: dict[str, tuple[int, int]] = {}
+        self._reconnected_at = 0.0
+        self._watch: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start watching the ingresses."""
+        self._tools.bus.on_reconnect(self._on_reconnect)
+        self._watch = asyncio.create_task(self._watch_ingresses(), name="watch ingresses")
+
+    async def finish(self) -> None:
+        """Return once all attempts have ended."""
+        while self._running:
+            await asyncio.wait([task for _, task in self._running.values()])
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def streams(self) -> dict[str, tuple[int, int, int]]:
+        """For the heartbeat: what was sent for each attempt that runs for a second or more."""
+        before = now_ms() - 1000
+        return {
+            attempt.slip.request_id: (attempt.slip.epoch, attempt.slip.hop, attempt.reply.sequence - 1)
+            for attempt, _ in self._running.values()
+            if attempt.began_ms <= before
+        }
+
+    async def on_slip(self, msg: Msg) -> None:
+        """Take one slip, unless its time is over."""
+        try:
+            slip, body = slips.unpack(msg.data)
+        except ValueError as error:
+            log.error("a slip could not be read", extra={"error": type(error).__name__})
+            return
+        if now_ms() >= slip.take_by_ms:
+            metrics.LATE_SLIPS.inc()
+            return
+        upto = self._cancelled.get(slip.request_id)
+        if upto is not None and (slip.epoch, slip.hop) <= upto:
+            return
+        if len(self._running) >= self._max_in_flight:
+            await self._send_fail(slip, fallback.OVERLOADED)
+            return
+        attempt = Attempt(slip, body, self._tools)
+        task = asyncio.create_task(self._run(attempt, body))
+        self._running[attempt.id] = (attempt, task)
+        metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
+
+    async def on_cancel(self, msg: Msg) -> None:
+        """Stop a request's attempts. An empty message only asks whether this worker is there."""
+        if not msg.data:
+            return
+        try:
+            cancel = Cancel.model_validate_json(msg.data)
+        except ValidationError:
+            log.error("a cancel could not be read")
+            return
+        upto = (cancel.epoch, cancel.hop)
+        self._cancelled[cancel.request_id] = upto
+        asyncio.get_running_loop().call_later(REMEMBER_S, self._cancelled.pop, cancel.request_id, None)
+        for attempt, task in list(self._running.values()):
+            slip = attempt.slip
+            if slip.request_id == cancel.request_id and (slip.epoch, slip.hop) <= upto:
+                task.cancel()
+
+    async def _run(self, attempt: Attempt, body: bytes) -> None:
+        try:
+            failure = await attempt.run()
+            if failure is not None and not attempt.handed_on:
+                await self._after(attempt, body, failure)
+        except BusError as error:
+            log.warning("failure not sent on", extra={"error": type(error).__name__})
+        finally:
+            self._running.pop(attempt.id, None)
+            metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
+
+    async def _after(self, attempt: Attempt, body: bytes, failure: Failure) -> None:
+        """Pass the slip on to the next target, or tell the client."""
+        slip = attempt.slip
+        spent = Spent(
+            attempt_id=attempt.id,
+            provider=slip.target.provider,
+            model=slip.target.model,
+            failure=failure,
+            cost_usd=attempt.cost_usd,
+        )
+        following = None
+        if not attempt.content_sent:
+            following = fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent)
+        if following is None:
+            await attempt.reply.send(Kind.FAIL, Fail(failure=failure, spent=(*slip.spent, spent)))
+            return
+        await attempt.reply.send(Kind.PASSED, Passed(spent=spent, take_by_ms=now_ms() + TAKE_BY_MS))
+        await self._forwarder.forward(
+            subjects.call(following.target.provider),
+            slips.pack(following, body),
+            lambda: self._send_fail(following, fallback.NOBODY),
+        )
+
+    async def _send_fail(self, slip: Slip, failure: Failure) -> None:
+        try:
+            await Reply(self._tools.bus, slip).send(Kind.FAIL, Fail(failure=failure, spent=slip.spent))
+        except BusError as error:
+            log.warning("failure not sent", extra={"error": type(error).__name__})
+
+    async def _watch_ingresses(self) -> None:
+        """Cancel what an ingress that is gone had asked for."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            before = clock()
+            await asyncio.sleep(PERIOD_S)
+            now = clock()
+            woke_late = now - before > 2 * PERIOD_S  # this process was paused: beats wait unread
+            if woke_late or not self._tools.bus.connected or now - self._reconnected_at < INBOX_GONE_S:
+                continue
+            for attempt, task in list(self._running.values()):
+                instance = attempt.slip.inbox.split(".")[1]
+                since = now - (now_ms() - attempt.began_ms) / 1000
+                if self._hearing.silent_s(instance, since) > INBOX_GONE_S:
+                    log.warning("ingress gone", extra={"request_id": attempt.slip.request_id})
+                    task.cancel()
+
+    async def _on_reconnect(self) -> None:
+        self._reconnected_at = asyncio.get_running_loop().time()

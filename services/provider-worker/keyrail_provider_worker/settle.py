@@ -1,0 +1,69 @@
+"""The last word on an attempt, as an event. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from keyrail.contracts.base import now_ms
+from keyrail.contracts.events import AttemptSettled, AttemptStarted, AttemptStatus
+from keyrail.contracts.failures import Failure
+from keyrail.contracts.usage import Price, Usage
+from keyrail.pricing import cost
+
+NOT_BILLED = Price(cost_usd=Decimal(0), source="not-billed")
+"""No request was written, or the provider answered with an error status: nobody bills these."""
+
+
+@dataclass(slots=True)
+class Course:
+    """What happened to an attempt so far. Times are milliseconds since its start."""
+
+    written: bool = False  # the request may have reached the provider
+    http_status: int | None = None
+    upstream_id: str | None = None
+    first_byte_ms: int | None = None
+    first_content_ms: int | None = None
+    finish: str | None = None
+    usage: Usage = field(default_factory=Usage)
+
+
+def price(started: AttemptStarted, course: Course) -> Price:
+    """What the attempt cost: nothing when nobody bills it, unknown when nobody can say."""
+    billed = course.written and (course.http_status is None or course.http_status < 400)
+    if not billed:
+        return NOT_BILLED
+    return cost.price(started.provider, started.model, course.usage, started.started_ms)
+
+
+def settled(started: AttemptStarted, course: Course, failure: Failure | None, paid: Price) -> AttemptSettled:
+    """The event. `failure` None: the attempt succeeded."""
+    now = now_ms()
+    return AttemptSettled(
+        started=started,
+        status=_status(failure),
+        failure=failure.kind if failure else None,
+        detail=_detail(failure),
+        http_status=course.http_status,
+        finish=course.finish,
+        upstream_id=course.upstream_id,
+        usage=course.usage,
+        price=paid,
+        first_byte_ms=course.first_byte_ms,
+        first_content_ms=course.first_content_ms,
+        duration_ms=max(0, now - started.started_ms),
+        settled_ms=now,
+    )
+
+
+def _status(failure: Failure | None) -> AttemptStatus:
+    if failure is None:
+        return "ok"
+    return "cancelled" if failure.kind == "cancelled" else "failed"
+
+
+def _detail(failure: Failure | None) -> str | None:
+    """The provider's code; its message may quote the prompt and stays out of the ledger."""
+    if failure is None:
+        return None
+    return failure.code or failure.kind

@@ -1,0 +1,70 @@
+"""What the router does with a message: read the slip, decide, pass it on."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+
+from nats.aio.msg import Msg
+
+from keyrail.bus.connection import Bus
+from keyrail.bus.errors import BusError
+from keyrail.bus.forward import Forwarder
+from keyrail.bus.reply import Reply
+from keyrail.contracts import slips, subjects
+from keyrail.contracts.config import ConfigView
+from keyrail.contracts.failures import Failure
+from keyrail.contracts.frames import Fail, Kind
+from keyrail.contracts.slips import Slip
+from keyrail.telemetry import metrics
+from keyrail_router import policy
+from keyrail_router.policy import Owner
+
+log = logging.getLogger(__name__)
+
+NOBODY = Failure(
+    kind="unavailable",
+    message="No worker is there to take this request.",
+    status=503,
+    code="no_worker",
+    retry_after_s=1,
+)
+
+
+class RequestHandler:
+    """Adds the plan to a slip and forwards it to the first target's workers."""
+
+    def __init__(self, bus: Bus, forwarder: Forwarder, view: Callable[[], ConfigView], owner: Owner) -> None:
+        self._bus = bus
+        self._forwarder = forwarder
+        self._view = view
+        self._owner = owner
+        self._draw = random.SystemRandom().random
+
+    async def on_request(self, msg: Msg) -> None:
+        """One request."""
+        try:
+            slip, body = slips.unpack(msg.data)
+        except ValueError as error:
+            log.error("a slip could not be read", extra={"error": type(error).__name__})
+            return
+        plan = policy.decide(self._view(), slip.facts, self._owner, self._draw())
+        if isinstance(plan, Failure):
+            metrics.PLANS.labels("none").inc()
+            await self._fail(slip, plan)
+            return
+        metrics.PLANS.labels(plan.strategy).inc()
+        deadline = min(slip.deadline_ms, slip.received_ms + round(plan.timeouts.total_s * 1000))
+        planned = slip.model_copy(update={"plan": plan, "deadline_ms": deadline})
+        await self._forwarder.forward(
+            subjects.call(planned.target.provider),
+            slips.pack(planned, body),
+            lambda: self._fail(planned, NOBODY),
+        )
+
+    async def _fail(self, slip: Slip, failure: Failure) -> None:
+        try:
+            await Reply(self._bus, slip).send(Kind.FAIL, Fail(failure=failure, spent=slip.spent))
+        except BusError as error:
+            log.warning("failure not sent", extra={"request_id": slip.request_id, "error": str(error)})
