@@ -108,6 +108,7 @@ class Generator:
         self._open: set[Connection] = set()
         self._connecting: set[asyncio.Task[None]] = set()
         self._done = asyncio.Event()
+        self._changed = asyncio.Event()
 
     async def run(self) -> Outcome:
         """Run to the end. What has no answer `grace_s` after it should have is counted as an error."""
@@ -127,9 +128,17 @@ class Generator:
             self.tally.errors["never sent"] += unsent
         result = outcome(self.tally, began, _own_cpu_us() - cpu)
         self._plan = None
+        await self._close()
+        return result
+
+    async def _close(self) -> None:
+        for task in self._connecting:
+            task.cancel()
         for connection in self._open:
             connection.abort()
-        return result
+        while self._open:
+            self._changed.clear()
+            await self._changed.wait()
 
     def _start(self, began: float) -> None:
         if self._load.rate is None:
@@ -172,6 +181,7 @@ class Generator:
 
     def _on_lost(self, connection: Connection) -> None:
         self._open.discard(connection)
+        self._changed.set()
         if connection in self._idle:
             self._idle.remove(connection)
         if self._plan is not None and not self._plan.over:
