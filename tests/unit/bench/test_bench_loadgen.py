@@ -108,6 +108,18 @@ async def test_an_open_loop_opens_more_connections_when_all_are_busy(monkeypatch
     assert found.seconds < 1.5  # one after the other these would take 2.5 s
 
 
+async def test_what_had_to_wait_is_timed_from_when_it_was_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.mock.GAP_S", 0.002)
+    monkeypatch.setattr("bench.loadgen.MAX_CONNECTIONS", 1)
+    async with mock() as url:
+        found = await run(load(url, stream=True, paced=True, connections=1, rate=100, count=3))
+    assert (found.answered, found.errors) == (3, {})
+    assert found.latency_ms.max is not None
+    assert found.latency_ms.max > 500  # each takes 200 ms, one after the other
+    assert found.first_byte_ms.max is not None
+    assert found.first_byte_ms.max > 300
+
+
 @pytest.mark.parametrize(
     ("answer", "stream", "problem"),
     [
