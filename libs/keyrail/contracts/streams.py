@@ -1,0 +1,50 @@
+"""Streams, durable consumers and KV buckets, as data. Only the set-up step creates them; services bind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keyrail.contracts import subjects
+
+GIB = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A JetStream stream on disk. Full means that publishers are refused: money is never forgotten."""
+
+    name: str
+    subjects: tuple[str, ...]
+    max_bytes: int
+    max_age_s: float
+    duplicate_window_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Durable:
+    """A pull consumer. `ack_wait_s` is longer than the worst insert; messages are redelivered for ever."""
+
+    name: str
+    stream: str
+    subject: str
+    ack_wait_s: float = 30.0
+    max_ack_pending: int = 8_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A KV bucket."""
+
+    name: str
+    history: int = 1
+
+
+EVENTS = Stream("KEYRAIL_EVENTS", (subjects.EVENTS,), max_bytes=4 * GIB, max_age_s=14 * 86_400)
+DEAD_LETTERS = Stream("KEYRAIL_DLQ", (subjects.DEAD_LETTERS,), max_bytes=GIB // 4, max_age_s=90 * 86_400)
+COST_ACCOUNTING = Durable("cost-accounting", EVENTS.name, subjects.EVENTS)
+CONFIG = Bucket("keyrail_config", history=64)
+TOKENS = Bucket("keyrail_tokens")
+
+STREAMS = (EVENTS, DEAD_LETTERS)
+DURABLES = (COST_ACCOUNTING,)
+BUCKETS = (CONFIG, TOKENS)
