@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 from openai import AsyncOpenAI
+
 from support.nats import free_port
 
 BIN = Path(sys.executable).parent
 STARTS_WITHIN_S = 45.0
-SLOW = {"timeout": httpx.Timeout(60.0)}
 
 
 class Stack:
@@ -116,9 +116,8 @@ class Stack:
         return (self.home / "default.key").read_text().strip()
 
     def openai(self, **options: Any) -> AsyncOpenAI:
-        return AsyncOpenAI(
-            base_url=f"{self.url}/v1", api_key=self.key, **({"max_retries": 0, "timeout": 60.0} | options)
-        )
+        settings: dict[str, Any] = {"max_retries": 0, "timeout": 60.0}
+        return AsyncOpenAI(base_url=f"{self.url}/v1", api_key=self.key, **(settings | options))
 
     def http(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -163,6 +162,9 @@ class Stack:
             await asyncio.sleep(0.1)
 
 
-def chat(model: str, text: str = "one two three four five six seven eight nine ten", **more: Any) -> dict[str, Any]:
+TEN_WORDS = "one two three four five six seven eight nine ten"
+
+
+def chat(model: str, text: str = TEN_WORDS, **more: Any) -> dict[str, Any]:
     """A request body."""
     return {"model": model, "messages": [{"role": "user", "content": text}], **more}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from keyrail.contracts.base import Contract
-from keyrail.contracts.slips import Strategy, Target, Timeouts
+from keyrail.contracts.slips import Dialect, Strategy, Target, Timeouts
 
 
 class ProviderConfig(Contract):
     """A provider of this installation, built in or declared. `base_url` ends before `/chat/completions`."""
 
     name: str
-    dialect: str = "openai-chat"
+    dialect: Dialect = "openai-chat"
     base_url: str
     needs_key: bool = True
 

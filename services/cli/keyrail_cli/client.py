@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from keyrail.http.admin import AdminClient
-
 from keyrail_cli.home import admin, home
 
 

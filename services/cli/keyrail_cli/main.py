@@ -8,14 +8,18 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from keyrail.http.admin import AdminError
-
-from keyrail_cli import attempts, costs, requests
+from keyrail_cli import attempts, costs, requests, up
 from keyrail_cli.home import NotRunning
 
 if TYPE_CHECKING:
     from keyrail_cli.commands import Commands
 
-COMMANDS: tuple[Callable[[Commands], None], ...] = (costs.register, requests.register, attempts.register)
+COMMANDS: tuple[Callable[[Commands], None], ...] = (
+    up.register,
+    costs.register,
+    requests.register,
+    attempts.register,
+)
 """What `keyrail` can do. Each adds its parser and sets `run`, called with the arguments."""
 
 

@@ -15,6 +15,7 @@ from typing import Any, cast, get_args
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
+
 from keyrail.contracts.base import now_ms
 from keyrail.contracts.ledger import (
     AttemptsQuery,

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 
-from keyrail.contracts.ledger import AttemptsQuery, CostsQuery, LedgerPage, LedgerQuery, RequestQuery
 from pydantic import ValidationError
 
+from keyrail.contracts.ledger import AttemptsQuery, CostsQuery, LedgerPage, LedgerQuery, RequestQuery
 from keyrail_cost_accounting import queries
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from keyrail.contracts import streams
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from keyrail.contracts import streams
 from keyrail_cost_accounting import memory
 from keyrail_cost_accounting.answers import Answers
 from keyrail_cost_accounting.batches import Batches

@@ -14,13 +14,13 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
-from keyrail.contracts import subjects
-from keyrail.contracts.base import now_ms
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
+from keyrail.contracts import subjects
+from keyrail.contracts.base import now_ms
 from keyrail_cost_accounting.batches import Batches, PullRefused
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.metrics import Metrics

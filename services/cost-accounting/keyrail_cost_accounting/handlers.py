@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from faststream.nats import NatsBroker, NatsMessage
-from keyrail.contracts import subjects
 from nats.aio.client import Client
+
+from keyrail.contracts import subjects
 
 Answer = Callable[[bytes], Awaitable[bytes]]
 

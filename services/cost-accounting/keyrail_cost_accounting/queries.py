@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from keyrail.contracts.ledger import PAGE, AttemptsQuery, CostsQuery, Grouping, LedgerPage, RequestQuery
 from pydantic import JsonValue
+
+from keyrail.contracts.ledger import PAGE, AttemptsQuery, CostsQuery, Grouping, LedgerPage, RequestQuery
 
 PAGE_BYTES = 800_000
 """A page's JSON stays below a bus message of 1 MB."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import cast
 
-from keyrail.contracts.events import RANK_SETTLED, RANK_STARTED
 from msgspec import DecodeError, Raw
 from msgspec.json import Encoder
 
+from keyrail.contracts.events import RANK_SETTLED, RANK_STARTED
 from keyrail_cost_accounting import wire
 
 Value = str | int | bool | None

@@ -7,14 +7,14 @@ import logging
 import time
 from collections.abc import Callable
 
-from keyrail.contracts import subjects
-from keyrail.contracts.base import now_ms
-from keyrail.contracts.signals import Alive
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from pydantic import ValidationError
 
+from keyrail.contracts import subjects
+from keyrail.contracts.base import now_ms
+from keyrail.contracts.signals import Alive
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.queries import OPEN_ATTEMPTS, lost

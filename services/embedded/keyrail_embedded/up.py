@@ -6,10 +6,12 @@ import argparse
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from keyrail.config import document
+from keyrail.config.problems import ConfigError
 from keyrail.keys import environment
 from keyrail.keys.keystore import KeystoreWriter
 from keyrail.providers import registry
@@ -57,26 +59,37 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _locked(home: Home, settings: EmbeddedSettings, config: Path | None, scale: Mapping[str, int]) -> int:
+    home.prepare()
+    outer = dict(os.environ)  # noqa: TID251
+    clean = _take_keys(home, outer)
+    if clean is not None:
+        home.release()
+        os.execve(sys.executable, sys.orig_argv, clean)  # noqa: S606 - once more, without keys in /proc
     try:
         listener = socket.create_server(("127.0.0.1", settings.port), backlog=2048)
     except OSError as error:
-        _say(f"port {settings.port} can't be had ({error.strerror}); choose another KEYRAIL_PORT")
+        why = os.strerror(error.errno or 0)
+        _say(f"port {settings.port} can't be had ({why}); choose another KEYRAIL_PORT")
         return 1
-    home.prepare()
-    outer = dict(os.environ)  # noqa: TID251
-    _take_keys(home, outer)
-    clean = {k: v for k, v in environment.scrubbed(outer).items() if not k.startswith("KEYRAIL_")}
-    supervisor = Supervisor(home, listener, config, clean, scale, _say)
+    children = {k: v for k, v in environment.scrubbed(outer).items() if not k.startswith("KEYRAIL_")}
+    supervisor = Supervisor(home, listener, config, children, scale, _say)
     return asyncio.run(supervisor.run())
 
 
-def _take_keys(home: Home, outer: Mapping[str, str]) -> None:
-    """Put provider keys of the environment into the keystore, under the id `env`."""
+def _take_keys(home: Home, outer: Mapping[str, str]) -> dict[str, str] | None:
+    """Put provider keys of the environment into the keystore, under the id `env`.
+
+    Returns the environment without them, None when there were none.
+    """
     names = {variable: p.name for p in registry.load().values() for variable in p.env}
+    found = environment.found(outer, names)
+    if not found:
+        return None
     writer = KeystoreWriter(home.keystore)
-    for provider, value in environment.found(outer, names).items():
+    for provider, value in found.items():
         asyncio.run(writer.put(TENANT, provider, ENVIRONMENT_KEY, value))
         _say(f"took the key for {provider} from the environment into the keystore (id {ENVIRONMENT_KEY})")
+    return {name: value for name, value in outer.items() if name not in names}
 
 
 def _config_problem(config: Path | None) -> str | None:
@@ -89,7 +102,7 @@ def _config_problem(config: Path | None) -> str | None:
         return f"{config}: {error.strerror}"
     except UnicodeDecodeError:
         return f"{config}: not UTF-8"
-    except document.ConfigError as error:
+    except ConfigError as error:
         return str(error)
     return None
 

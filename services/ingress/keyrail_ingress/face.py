@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from keyrail.dialects.openai_chat import request
 from pydantic import JsonValue
 
 from keyrail.bus.connection import Bus
@@ -15,6 +14,7 @@ from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.contracts.events import RequestFinished, RequestStatus
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import TAKE_BY_MS, Facts, Slip
+from keyrail.dialects.openai_chat import request
 from keyrail.http.server import Receive, Scope, Send
 from keyrail.telemetry import metrics
 from keyrail_ingress import admission, body

@@ -6,11 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from decimal import Decimal
 
-from keyrail.dialects.openai_chat import errors
-
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import End, Head
 from keyrail.contracts.slips import Spent
+from keyrail.dialects.openai_chat import errors
 from keyrail.http.server import Receive, Send
 from keyrail_ingress.exchange import Exchange, Item
 

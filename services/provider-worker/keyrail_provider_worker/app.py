@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from keyrail.providers.base import Provider
 from nats.aio.subscription import Subscription
 
 from keyrail.bus.connection import Bus
@@ -15,6 +14,7 @@ from keyrail.contracts.config import ConfigView, ProviderConfig
 from keyrail.http.upstream import Upstream
 from keyrail.keys.keystore import KeystoreReader
 from keyrail.providers import registry
+from keyrail.providers.base import Provider
 from keyrail_provider_worker.attempt import Tools
 from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.runner import Runner

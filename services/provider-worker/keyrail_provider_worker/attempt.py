@@ -8,9 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from keyrail.dialects.openai_chat import request
-from keyrail.providers.base import Provider
-
 from keyrail.bus.connection import Bus
 from keyrail.bus.errors import BusError
 from keyrail.bus.events import EventPublisher
@@ -21,7 +18,9 @@ from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, End, Kind, Taken
 from keyrail.contracts.slips import Slip
+from keyrail.dialects.openai_chat import request
 from keyrail.http.upstream import Upstream
+from keyrail.providers.base import Provider
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import render, settle
 from keyrail_provider_worker.call import Call, Prepared

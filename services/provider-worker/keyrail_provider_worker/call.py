@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from keyrail.dialects.openai_chat import answer, errors
-from keyrail.dialects.openai_chat.stream import StreamReader
-
 from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import now_ms
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, Kind
 from keyrail.contracts.slips import Slip
+from keyrail.dialects.openai_chat import answer, errors
+from keyrail.dialects.openai_chat.stream import StreamReader
 from keyrail.http.upstream import Upstream, UpstreamError, UpstreamResponse
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import render

@@ -12,6 +12,11 @@ from pathlib import Path
 
 import nats
 import pytest
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, StorageType, StreamConfig
+from prometheus_client import CollectorRegistry
+
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.ledger import AttemptsQuery, CostsQuery, LedgerPage, LedgerQuery, RequestQuery
 from keyrail_cost_accounting.app import CostAccounting
@@ -19,10 +24,6 @@ from keyrail_cost_accounting.consumer import Pace
 from keyrail_cost_accounting.ledger import ClickHouse, Ledger, open_ledger
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
-from nats.aio.client import Client
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, StorageType, StreamConfig
-from prometheus_client import CollectorRegistry
 
 FAST = Pace(wait_s=0.05, busy_wait_s=0.05, retry_s=0.02, retry_most_s=0.05)
 Ask = Callable[[CostsQuery | AttemptsQuery | RequestQuery], Awaitable[LedgerPage]]

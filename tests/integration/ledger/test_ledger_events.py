@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 
 import pytest
+from nats.js import JetStreamContext
+from pydantic import JsonValue
+
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.events import (
@@ -22,8 +25,6 @@ from keyrail.contracts.usage import Price, Usage
 from keyrail_cost_accounting.app import CostAccounting
 from keyrail_cost_accounting.ledger import ClickHouse, Ledger, LedgerUnavailable, Parameter
 from keyrail_cost_accounting.metrics import Metrics
-from nats.js import JetStreamContext
-from pydantic import JsonValue
 
 Ask = Callable[[CostsQuery | AttemptsQuery | RequestQuery], Awaitable[LedgerPage]]
 Start = Callable[[Ledger], Awaitable[CostAccounting]]

@@ -7,6 +7,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from keyrail.config.document import parse
 from keyrail.config.problems import ConfigError
 from keyrail.contracts.config import ConfigView

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from keyrail.config import tree
 from keyrail.config.document import parse
 from keyrail.config.problems import ConfigError, Problem
