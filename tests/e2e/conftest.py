@@ -1,4 +1,4 @@
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +45,12 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
     running = Stack(tmp_path_factory.mktemp("stack") / "home", CONFIG)
     await running.start()
     yield running
+    await running.close()
     assert running.stop() == 0, running.said()
 
 
 @pytest.fixture
-def make_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
+async def make_stack(tmp_path: Path) -> AsyncIterator[Callable[..., Stack]]:
     """Stacks of the test's own, killed as they please; stopped at the end."""
     made: list[Stack] = []
 
@@ -59,5 +60,6 @@ def make_stack(tmp_path: Path) -> Iterator[Callable[..., Stack]]:
 
     yield make
     for stack in made:
+        await stack.close()
         if stack.process is not None:
             stack.stop()

@@ -11,10 +11,10 @@ from keyrail.config.problems import Report, quoted
 from keyrail.config.reader import Entry, Reader
 from keyrail.config.tree import Scalar, read
 from keyrail.contracts.config import ConfigView, ProviderConfig, RouteConfig, WeightedTarget
-from keyrail.contracts.slips import Strategy, Target, Timeouts
+from keyrail.contracts.slips import Dialect, Strategy, Target, Timeouts
 
 SECTIONS: Final = ("providers", "routes", "aliases")
-DIALECTS: Final = ("openai-chat",)
+DIALECTS: Final[tuple[Dialect, ...]] = ("openai-chat",)
 KEYLESS_BUILTIN: Final = "sandbox"
 HIGHEST_WEIGHT: Final = 1_000_000
 LONGEST_TIMEOUT_S: Final = 86_400
@@ -78,15 +78,23 @@ def _provider(reader: Reader, name: str, entry: Entry, builtins: Mapping[str, st
     elif base_url is None:
         hint = reader.report.hint(name, builtins)
         reader.bad(entry, f"base_url is missing, and {quoted(name)} is not a built-in provider{hint}")
-    dialect = reader.text(fields["dialect"]) if "dialect" in fields else DIALECTS[0]
-    if dialect is not None and dialect not in DIALECTS:
-        reader.bad(fields["dialect"], f"unknown dialect {quoted(dialect)}; known: {', '.join(DIALECTS)}")
+    dialect = _dialect(reader, fields["dialect"]) if "dialect" in fields else DIALECTS[0]
     needs_key = name in builtins and name != KEYLESS_BUILTIN
     if "needs_key" in fields:
         needs_key = reader.flag(fields["needs_key"])
     if base_url is None or dialect is None or needs_key is None:
         return None
     return ProviderConfig(name=name, dialect=dialect, base_url=base_url, needs_key=needs_key)
+
+
+def _dialect(reader: Reader, entry: Entry) -> Dialect | None:
+    text = reader.text(entry)
+    for known in DIALECTS:
+        if text == known:
+            return known
+    if text is not None:
+        reader.bad(entry, f"unknown dialect {quoted(text)}; known: {', '.join(DIALECTS)}")
+    return None
 
 
 def _base_url(reader: Reader, entry: Entry) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import pytest
+
 from keyrail_sandbox.app import create_app
 
 
