@@ -142,13 +142,12 @@ def _route(reader: Reader, name: str, entry: Entry, providers: Collection[str]) 
     if fields is None:
         return None
     targets = _targets(reader, entry, fields.get("targets"), providers)
-    strategy = _strategy(reader, entry, fields.get("strategy"), single=targets is None or len(targets) == 1)
-    if strategy == "weighted" and targets and not any(target.weight for target in targets):
+    good = tuple(target for target in targets if target is not None)
+    strategy = _strategy(reader, entry, fields.get("strategy"), single=len(targets) <= 1)
+    if strategy == "weighted" and good == targets != () and not any(target.weight for target in good):
         reader.bad(fields["targets"], "at least one weight must be above 0")
     timeouts = _timeouts(reader, fields.get("timeouts"))
-    if targets is None or strategy is None:
-        return None
-    return RouteConfig(name=name, strategy=strategy, targets=targets, timeouts=timeouts)
+    return RouteConfig(name=name, strategy=strategy, targets=good, timeouts=timeouts) if strategy else None
 
 
 def _strategy(reader: Reader, route: Entry, entry: Entry | None, *, single: bool) -> Strategy | None:
@@ -167,17 +166,15 @@ def _strategy(reader: Reader, route: Entry, entry: Entry | None, *, single: bool
 
 def _targets(
     reader: Reader, route: Entry, entry: Entry | None, providers: Collection[str]
-) -> tuple[WeightedTarget, ...] | None:
-    """None unless every target is right."""
+) -> tuple[WeightedTarget | None, ...]:
+    """None in place of a target that is wrong."""
     if entry is None:
         reader.bad(route, "targets is missing")
-        return None
+        return ()
     items = reader.items(entry)
     if items is not None and not items:
         reader.bad(entry, "is empty: a route needs a target")
-    targets = [_weighted_target(reader, item, providers) for item in items or ()]
-    good = tuple(target for target in targets if target is not None)
-    return good if good and len(good) == len(targets) else None
+    return tuple(_weighted_target(reader, item, providers) for item in items or ())
 
 
 def _weighted_target(reader: Reader, entry: Entry, providers: Collection[str]) -> WeightedTarget | None:

@@ -57,9 +57,6 @@ class Secret:
     def __getstate__(self) -> NoReturn:
         raise TypeError("a secret is not serialised")
 
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a secret is not serialised")
-
 
 def _bytes(secret: Secret) -> bytes:
     return secret.reveal().encode("utf-8", "surrogatepass")

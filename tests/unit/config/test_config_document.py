@@ -420,6 +420,13 @@ def test_all_problems_are_found_at_once_in_the_order_of_their_lines() -> None:
     )
 
 
+def test_a_wrong_target_does_not_hide_that_the_strategy_is_missing() -> None:
+    assert problems("routes:\n  a:\n    targets: [openai/x, y]") == [
+        "2: routes.a: strategy is missing: fallback or weighted",
+        '3: routes.a.targets[1]: "y" has no provider: write provider/model',
+    ]
+
+
 def test_anchors_are_reported_beside_other_problems() -> None:
     text = "providers:\n  openai: &o {base_url: http://x}\n  groq: *o\nroutes: {a: {targets: [zzz/x]}}"
     assert problems(text) == [

@@ -228,6 +228,7 @@ async def test_a_damaged_file_is_named_and_its_content_is_not(store: Store, dama
         await store.reader.keys("default", "openai")
     shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert str(path) in str(caught.value)
+    assert ("larger than" if damage == "huge" else "cannot be opened") in str(caught.value)
     assert "canary" not in "".join(shown.format())
     await store.writer.put("default", "openai", "env", Secret(CANARY))
     store.clock.now += 2
@@ -379,6 +380,14 @@ def test_an_identity_that_was_lost_is_not_replaced_by_another(store: Store) -> N
     with pytest.raises(KeyStoreUnavailable, match="missing"):
         create(store.directory, store.identity_file)
     assert not store.identity_file.exists()
+
+
+def test_a_keystore_is_not_taken_over_by_another_identity(store: Store, tmp_path: Path) -> None:
+    other = Store(tmp_path / "other")
+    recipient = store.public_key()
+    with pytest.raises(KeyStoreUnavailable, match="not the public key"):
+        create(store.directory, other.identity_file)
+    assert store.public_key() == recipient
 
 
 def test_an_identity_that_others_may_read_is_refused(store: Store) -> None:
