@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 
-from keyrail.keys.keystore import KeystoreWriter
-
 from keyrail.bus.connection import Bus
 from keyrail.bus.liveness import Hearing, Heart
 from keyrail.contracts import subjects
 from keyrail.contracts.ledger import LedgerPage, LedgerQuery
 from keyrail.http.server import HttpServer
+from keyrail.keys.keystore import KeystoreWriter
 from keyrail_control import catalogue, gather, publishing
 from keyrail_control.api import create_app
 from keyrail_control.settings import ControlSettings

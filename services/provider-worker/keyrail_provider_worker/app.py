@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from keyrail.keys.keystore import KeystoreReader
 from keyrail.providers.base import Provider
 from nats.aio.subscription import Subscription
 
@@ -14,6 +13,7 @@ from keyrail.bus.views import KvView
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView, ProviderConfig
 from keyrail.http.upstream import Upstream
+from keyrail.keys.keystore import KeystoreReader
 from keyrail.providers import registry
 from keyrail_provider_worker.attempt import Tools
 from keyrail_provider_worker.keyring import Keyring

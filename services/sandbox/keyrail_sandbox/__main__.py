@@ -55,7 +55,7 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the process; returns, or exits with 0, after a signal."""
-    # uvicorn raises the signal again once it has stopped serving: that is the clean end, not a death by signal.
+    # uvicorn raises the signal again once it has stopped serving: a clean end, not a death by signal.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     settings = Settings()

@@ -20,7 +20,7 @@ LETTERS_PER_ARGUMENT_PIECE = 8
 _WORDS = ("amber ", "birch ", "cedar ", "delta ", "ember ", "fjord ", "grove ", "heron ")
 _REASONING = ("Reading ", "the ", "question. ", "Answering ", "it. ")
 _MULTIBYTE = "Příliš žluťoučký kůň, 你好 世界, καλημέρα κόσμε, 🙂🚀 done"
-_PIECE = re.compile(r"\s*\S+(?:\s+\Z)?|\s+")
+_PIECE = re.compile(r"\s*\S+|\s+")
 
 
 class Answer(msgspec.Struct, frozen=True):

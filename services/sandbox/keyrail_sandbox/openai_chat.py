@@ -28,11 +28,6 @@ class _Message(msgspec.Struct):
     role: str
     content: str | list[_Part] | None = None
 
-    def text(self) -> str:
-        if isinstance(self.content, list):
-            return "".join(part.text or "" for part in self.content)
-        return self.content or ""
-
 
 class _Function(msgspec.Struct):
     name: str
@@ -64,30 +59,39 @@ class _Body(msgspec.Struct):
 
 _KNOWN = frozenset(_IGNORED.split()) | frozenset(_Body.__struct_fields__)
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(_Body).decode
+_decode_keys = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def read(body: bytes) -> Ask | Refusal:
     """The request, or a 400."""
     try:
-        raw = _decode(body)
-        request = msgspec.convert(raw, _Body)
+        request = _decode(body)
+        keys = _decode_keys(body).keys()
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         return Refusal(400, message=f"The body can't be read: {error}")
-    texts = [message.text() for message in request.messages]
-    users = [text for text, message in zip(texts, request.messages, strict=True) if message.role == "user"]
+    question, tokens = "", 0
+    for message in request.messages:
+        text = message.content if isinstance(message.content, str) else _joined(message.content)
+        tokens += (len(text) + 3) // 4 + 3
+        if message.role == "user":
+            question = text
     options = request.stream_options
     return Ask(
         model=request.model,
-        text=users[-1] if users else "",
-        prompt_tokens=sum((len(text) + 3) // 4 + 3 for text in texts),
+        text=question,
+        prompt_tokens=tokens,
         stream=bool(request.stream),
         include_usage=options is not None and bool(options.include_usage),
         limit=request.max_completion_tokens or request.max_tokens,
         tool=_tool(request) if request.tools else None,
         tier=request.service_tier if request.service_tier in _TIERS else "default",
-        unknown=() if raw.keys() <= _KNOWN else tuple(key for key in raw if key not in _KNOWN),
+        unknown=() if keys <= _KNOWN else tuple(key for key in keys if key not in _KNOWN),
     )
+
+
+def _joined(parts: list[_Part] | None) -> str:
+    return "".join(part.text or "" for part in parts or ())
 
 
 def _tool(request: _Body) -> Tool | None:
@@ -165,23 +169,22 @@ def _head(kind: bytes, ask: Ask, request_id: str) -> bytes:
 def whole(ask: Ask, answer: Answer, request_id: str, *, usage: bool) -> bytes:
     """A `chat.completion`, with `sandbox.seen` when the request had keys that OpenAI does not define."""
     text = "".join(answer.pieces)
-    message: dict[str, Any] = {"role": "assistant", "content": text, "refusal": None, "annotations": []}
-    if answer.tool is not None:
-        message["content"] = None
-        message["tool_calls"] = [
-            {
-                "id": _tool_call_id(request_id),
-                "type": "function",
-                "function": {"name": answer.tool, "arguments": text},
-            }
-        ]
-    if answer.reasoning:
-        message["reasoning_content"] = "".join(answer.reasoning)
+    reasoning = b',"reasoning_content":' + _encode("".join(answer.reasoning)) if answer.reasoning else b""
+    if answer.tool is None:
+        content, calls = _encode(text), b""
+    else:
+        function = {"name": answer.tool, "arguments": text}
+        call = {"id": _tool_call_id(request_id), "type": "function", "function": function}
+        content, calls = b"null", b',"tool_calls":' + _encode([call])
     return b"".join(
         (
             _head(b"chat.completion", ask, request_id),
-            b'{"index":0,"message":%b,"logprobs":null,"finish_reason":"%b"}]'
-            % (_encode(message), answer.finish.encode()),
+            b'{"index":0,"message":{"role":"assistant","content":',
+            content,
+            b',"refusal":null,"annotations":[]',
+            reasoning,
+            calls,
+            b'},"logprobs":null,"finish_reason":"%b"}]' % answer.finish.encode(),
             b',"usage":' + _usage(answer) if usage else b"",
             b',"sandbox":' + _encode({"seen": ask.unknown}) if ask.unknown else b"",
             b"}",

@@ -1,0 +1,63 @@
+from decimal import Decimal
+
+import pytest
+
+from keyrail.contracts.failures import FALLS_OVER, Failure, FailureKind
+from keyrail.contracts.slips import TAKE_BY_MS, Facts, Plan, Slip, Spent, Target
+from keyrail_provider_worker import fallback, render
+
+TARGETS = (Target(provider="groq", model="a"), Target(provider="openai", model="b"))
+SLIP = Slip(
+    request_id="r",
+    inbox="_INBOX_ingress.x.r.0",
+    tenant="default",
+    key_id="k",
+    received_ms=0,
+    deadline_ms=600_000,
+    take_by_ms=3_000,
+    facts=Facts(model="fast"),
+    plan=Plan(strategy="fallback", targets=TARGETS, route="fast"),
+)
+
+
+def spent(kind: FailureKind = "rate", cost: Decimal | None = Decimal(0)) -> Spent:
+    failure = Failure(kind=kind, message="", status=429)
+    return Spent(attempt_id="a", provider="groq", model="a", failure=failure, cost_usd=cost)
+
+
+def test_the_slip_goes_on_to_the_next_target_with_what_was_spent() -> None:
+    following = fallback.next_slip(SLIP, spent(), 1_000, head_sent=True)
+    assert following is not None
+    assert following.target == TARGETS[1]
+    assert (following.hop, following.epoch, following.head_sent) == (1, 0, True)
+    assert following.take_by_ms == 1_000 + TAKE_BY_MS
+    assert following.spent == (spent(),)
+
+
+def test_after_the_last_target_there_is_none() -> None:
+    last = SLIP.model_copy(update={"position": 1})
+    assert fallback.next_slip(last, spent(), 1_000, head_sent=False) is None
+
+
+def test_nothing_starts_after_the_deadline() -> None:
+    assert fallback.next_slip(SLIP, spent(), 600_000, head_sent=False) is None
+
+
+@pytest.mark.parametrize("kind", ["bad_request", "policy", "cancelled", "unavailable", "internal", "context"])
+def test_what_the_caller_or_this_gateway_did_wrong_does_not_fall_over(kind: FailureKind) -> None:
+    assert kind not in FALLS_OVER
+    assert fallback.next_slip(SLIP, spent(kind), 1_000, head_sent=False) is None
+
+
+def test_the_cost_header_is_the_sum_over_all_attempts() -> None:
+    slip = SLIP.model_copy(update={"spent": (spent(cost=Decimal("0.1")),)})
+    assert render.total(slip, Decimal("0.02")) == Decimal("0.12")
+    headers = dict(render.head(slip, length=2, cost_usd=Decimal("0.12")).headers)
+    assert headers["x-keyrail-cost-usd"] == "0.12"
+    assert headers["x-keyrail-attempts"] == "2"
+
+
+def test_one_unknown_cost_makes_the_sum_unknown() -> None:
+    slip = SLIP.model_copy(update={"spent": (spent(cost=None),)})
+    assert render.total(slip, Decimal("0.02")) is None
+    assert "x-keyrail-cost-usd" not in dict(render.head(slip, length=2, cost_usd=None).headers)
