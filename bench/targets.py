@@ -97,7 +97,8 @@ def keyrail(mock: int, folder: Path, command: tuple[str, ...] = KEYRAIL) -> Gene
         OPENAI_API_KEY=UPSTREAM_KEY,
     )
     with running([*command, "up"], environment, folder / "keyrail.log") as child:
-        child.wait_until(lambda: answers_200(port, "/readyz"), "keyrail", 60)
+        ready = home / "run.json"
+        child.wait_until(lambda: answers_200(port, "/readyz") and ready.exists(), "keyrail", 60)
         key = (home / "default.key").read_text().strip()
         yield Target(
             name="keyrail",
