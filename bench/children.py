@@ -11,6 +11,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.settings import ROOT
+
 
 class StartError(Exception):
     """A target did not come up; the message ends with the last lines of its log."""
@@ -37,6 +39,7 @@ class Child:
             self._process = subprocess.Popen(
                 command,
                 env=environment,
+                cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=sink,
                 stderr=subprocess.STDOUT,

@@ -21,7 +21,7 @@ class Ledger:
     def __init__(self, command: list[str], environment: dict[str, str], patience_s: float = 30.0) -> None:
         self._command = command
         self._environment = environment
-        self._patience_s = patience_s
+        self.patience_s = patience_s
 
     def requests(self) -> int:
         """Requests on the ledger. Raises ValueError when the answer is none."""
@@ -34,7 +34,7 @@ class Ledger:
 
     def problem(self, sent: int) -> str | None:
         """Wait until exactly `sent` requests are booked; a sentence when that does not happen."""
-        deadline = time.monotonic() + self._patience_s
+        deadline = time.monotonic() + self.patience_s
         while True:
             try:
                 booked: int | str = self.requests()

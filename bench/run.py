@@ -28,6 +28,8 @@ from bench.targets import NAMES, missing, start, upstream
 
 RESULTS = Path(__file__).parent / "results"
 OWN = ("direct", "keyrail")
+QUICK = 0.3
+PEERS = 0.5  # of the length of our own loads: a peer that falls behind takes long to answer what is queued
 
 
 class Options(BaseModel):
@@ -74,7 +76,8 @@ def one(name: str, mock: tuple[int, Process], folder: Path, settings: Settings, 
     print(f"{name} ...", flush=True)
     try:
         with start(name, *mock, folder / name, settings) as target:
-            return measure(target, steps(quick=quick), folder)
+            scale = QUICK if quick else 1.0 if name in OWN else PEERS
+            return measure(target, steps(scale), folder)
     except (StartError, ProcessGoneError, FileNotFoundError) as failed:
         return Measured(problems=[f"could not be measured: {failed}"])
 

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+ROOT = Path(__file__).parent.parent
+"""Where `python -m bench...` works."""
+
 
 class Settings(BaseSettings):
     """From the environment, prefix BENCH_. A peer that is not given is not measured."""

@@ -64,6 +64,7 @@ def direct(mock: int, process: Process) -> Generator[Target]:
     )
 
 
+KEYRAIL = (str(Path(sys.executable).parent / "keyrail"),)
 KEYRAIL_CONFIG = """\
 providers:
   openai: {{base_url: "http://127.0.0.1:{mock}/v1"}}
@@ -83,7 +84,7 @@ def keyrail_processes(run_json: str, supervisor: int) -> list[Process]:
 
 
 @contextmanager
-def keyrail(mock: int, folder: Path) -> Generator[Target]:
+def keyrail(mock: int, folder: Path, command: tuple[str, ...] = KEYRAIL) -> Generator[Target]:
     """The embedded stack, accounting on, with a model whose price is known."""
     home, config, port = folder / "home", folder / "keyrail.yaml", free_port()
     home.mkdir()
@@ -95,9 +96,9 @@ def keyrail(mock: int, folder: Path) -> Generator[Target]:
         KEYRAIL_CONFIG=str(config),
         OPENAI_API_KEY=UPSTREAM_KEY,
     )
-    command = str(Path(sys.executable).parent / "keyrail")
-    with running([command, "up"], environment, folder / "keyrail.log") as child:
-        child.wait_until(lambda: answers_200(port, "/readyz"), "keyrail", 60)
+    with running([*command, "up"], environment, folder / "keyrail.log") as child:
+        ready = home / "run.json"
+        child.wait_until(lambda: answers_200(port, "/readyz") and ready.exists(), "keyrail", 60)
         key = (home / "default.key").read_text().strip()
         yield Target(
             name="keyrail",
@@ -105,7 +106,7 @@ def keyrail(mock: int, folder: Path) -> Generator[Target]:
             headers={"authorization": f"Bearer {key}"},
             model=f"openai/{MODEL}",
             processes=lambda: keyrail_processes((home / "run.json").read_text(), child.pid),
-            ledger=Ledger([command, "costs", "--json"], environment),
+            ledger=Ledger([*command, "costs", "--json"], environment),
             exact_events=EVENTS,
             ours=True,
         )
