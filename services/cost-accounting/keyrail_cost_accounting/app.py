@@ -45,6 +45,7 @@ class CostAccounting:
             ledger,
             metrics,
             silence_s=sweep_after_s,
+            every_s=min(5.0, sweep_after_s / 3),
             caught_up=lambda: self._consumer.caught_up,
         )
         self._running: asyncio.Task[None] | None = None
