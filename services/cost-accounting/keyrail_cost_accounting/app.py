@@ -19,7 +19,7 @@ from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
 from keyrail_cost_accounting.sweeper import Sweeper
 
-RELEASE_EVERY_S = 60.0
+RELEASE_EVERY_S = 20.0
 
 
 class CostAccounting:
