@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from keyrail.contracts.ledger import (
     LedgerQuery,
     RequestQuery,
 )
+
+log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -104,6 +107,9 @@ class Api:
             answer = await self._serve(scope)
         except Refused as refused:
             answer = _error(refused.status, str(refused))
+        except Exception:  # the edge of the process: an asker gets an answer, the log the reason
+            log.exception("admin request failed")
+            answer = _error(500, "internal error")
         headers = [(b"content-type", answer.content_type.encode()), (b"cache-control", b"no-store")]
         headers.append((b"content-length", str(len(answer.body)).encode()))
         if answer.status == 401:
@@ -159,7 +165,7 @@ class Api:
     async def _question(self, query: LedgerQuery) -> LedgerPage:
         try:
             page = await self._ask(query)
-        except Unavailable as error:
+        except (Unavailable, TimeoutError) as error:
             raise Refused(503, str(error) or "the ledger does not answer") from error
         if page.error is not None:
             raise Refused(502, page.error)

@@ -19,7 +19,7 @@ from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
 from keyrail_cost_accounting.sweeper import Sweeper
 
-RELEASE_EVERY_S = 60.0
+RELEASE_EVERY_S = 20.0
 
 
 class CostAccounting:
@@ -45,6 +45,7 @@ class CostAccounting:
             ledger,
             metrics,
             silence_s=sweep_after_s,
+            every_s=min(5.0, sweep_after_s / 3),
             caught_up=lambda: self._consumer.caught_up,
         )
         self._running: asyncio.Task[None] | None = None

@@ -7,7 +7,6 @@ whatever batch, changes no sum. The insert's deduplication token only saves work
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -20,7 +19,7 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from keyrail.contracts import subjects
-from keyrail.contracts.base import now_ms
+from keyrail.contracts.base import new_id, now_ms
 from keyrail_cost_accounting.batches import Batches, PullRefused
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.metrics import Metrics
@@ -107,7 +106,7 @@ class Consumer:
         for index, msg in enumerate(batch):
             if rejected := _read(rows, msg):
                 poisoned[index] = rejected
-        token = _token(batch)
+        token = new_id()  # of this batch in this process: retries of an insert that did arrive
         await self._insert("attempts", ATTEMPT_COLUMNS, merged(rows.attempts), token)
         await self._insert("requests", REQUEST_COLUMNS, rows.requests, token)
         for index, rejected in poisoned.items():
@@ -200,12 +199,3 @@ def _read(rows: Rows, msg: Msg) -> list[Rejected]:
     rows.read(msg.data)
     rejected, rows.rejected = rows.rejected, []
     return rejected
-
-
-def _token(batch: Sequence[Msg]) -> str:
-    """Names exactly these messages."""
-    digest = hashlib.sha256()
-    for msg in batch:
-        sequence = msg.metadata.sequence
-        digest.update(f"{sequence.stream} ".encode())
-    return digest.hexdigest()

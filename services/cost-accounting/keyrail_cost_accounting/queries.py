@@ -151,8 +151,9 @@ def lost(attempt_ids: list[str], now_ms: int) -> Statement:
     }
     replaced = ", ".join(f"{value} AS {column}" for column, value in changed.items())
     return Statement(
-        f"INSERT INTO attempts SELECT * REPLACE ({replaced}) FROM attempts FINAL"
-        " WHERE rank = 0 AND attempt_id IN {ids:Array(UUID)}",
+        # the condition is inside: outside, `rank` would be the one replaced
+        f"INSERT INTO attempts SELECT * REPLACE ({replaced}) FROM"
+        " (SELECT * FROM attempts FINAL WHERE rank = 0 AND attempt_id IN {ids:Array(UUID)})",
         {"ids": attempt_ids, "now": now_ms},
     )
 

@@ -67,7 +67,8 @@ class Rows:
             self._read_each(data)
             return
         for event in events:
-            self._add(event, data=None)
+            if reason := self._add(event):
+                self.rejected.append(Rejected(reason, _ENCODER.encode(event)))
 
     def _read_each(self, data: bytes) -> None:
         try:
@@ -78,25 +79,29 @@ class Rows:
         for element in elements:
             raw = bytes(element)
             try:
-                event = wire.EVENT.decode(raw)
+                reason = self._add(wire.EVENT.decode(raw))
             except (DecodeError, RecursionError) as error:
-                self.rejected.append(Rejected(_sentence(error), raw))
-            else:
-                self._add(event, raw)
+                reason = _sentence(error)
+            if reason:
+                self.rejected.append(Rejected(reason, raw))
 
-    def _add(self, event: wire.Event, data: bytes | None) -> None:
+    def _add(self, event: wire.Event) -> str | None:
+        """Add one event, or say why it has no row."""
         if isinstance(event, wire.RequestFinished):
             self.requests.append(request_row(event))
             self.newest_ms = max(self.newest_ms, event.received_ms + event.duration_ms)
         elif isinstance(event, wire.AttemptStarted):
             self.attempts.append(started_row(event))
             self.newest_ms = max(self.newest_ms, event.started_ms)
-        elif _fits(event.price.cost_usd):
-            self.attempts.append(settled_row(event))
-            self.newest_ms = max(self.newest_ms, event.settled_ms)
         else:
-            raw = data if data is not None else _ENCODER.encode(event)
-            self.rejected.append(Rejected("the cost is not an amount below a million dollars", raw))
+            if not _fits(event.price.cost_usd):
+                return "the cost is not an amount below a million dollars"
+            try:
+                self.attempts.append(settled_row(event))
+            except UnicodeDecodeError:  # undecoded JSON is not looked at before
+                return "the raw usage is not UTF-8"
+            self.newest_ms = max(self.newest_ms, event.settled_ms)
+        return None
 
 
 def started_row(event: wire.AttemptStarted) -> Row:

@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).parents[3]))
 
 from bench.mock import Upstream
 
-HOME = Path(os.environ["KEYRAIL_HOME"])  # noqa: TID251
-PORT = int(os.environ["KEYRAIL_PORT"])  # noqa: TID251
+HOME = Path(os.environ["KEYRAIL_HOME"])
+PORT = int(os.environ["KEYRAIL_PORT"])
 READY = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
 

@@ -1,0 +1,56 @@
+"""cost-accounting as a process of its own, for tests that kill it: `URL DIRECTORY serve|hang`.
+
+With `hang` it stops for good after its first insert, before anything is acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+from collections.abc import Sequence
+
+import nats
+from prometheus_client import CollectorRegistry
+
+from keyrail_cost_accounting.app import CostAccounting
+from keyrail_cost_accounting.consumer import Pace
+from keyrail_cost_accounting.ledger import ClickHouse, open_ledger
+from keyrail_cost_accounting.metrics import Metrics
+
+
+def say(word: str) -> None:
+    sys.stdout.write(f"{word}\n")
+    sys.stdout.flush()
+
+
+def hang_after_insert(ledger: ClickHouse) -> None:
+    insert = ledger.insert
+
+    def once(table: str, columns: Sequence[str], rows: bytes, token: str) -> None:
+        insert(table, columns, rows, token)
+        say("inserted")
+        threading.Event().wait()
+
+    ledger.insert = once
+
+
+async def main(url: str, directory: str, mode: str) -> None:
+    ledger = open_ledger(directory)
+    if mode == "hang":
+        hang_after_insert(ledger)
+    nc = await nats.connect(url)
+    service = CostAccounting(
+        nc,
+        nc.jetstream(),
+        ledger,
+        Metrics(CollectorRegistry()),
+        pace=Pace(wait_s=0.05, busy_wait_s=0.05),
+        sweep_after_s=1.0,
+    )
+    await service.start()
+    say("ready")
+    await service.wait()
+
+
+asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyrail.contracts import events, usage
+from keyrail.contracts.events import ATTEMPT_EVENTS, REQUEST_EVENTS, AttemptSettled, AttemptStarted
+from keyrail_cost_accounting import wire
+from keyrail_cost_accounting.migrate import shipped
+from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row, Rows, encode, merged
+
+A, B = "0190a000-0000-7000-8000-00000000000a", "0190a000-0000-7000-8000-00000000000b"
+
+STARTED = AttemptStarted(
+    attempt_id=A,
+    request_id=B,
+    epoch=2,
+    hop=1,
+    tenant="acme",
+    key_id="k1",
+    team="search",
+    feature="answers",
+    route="smart",
+    strategy="fallback",
+    revision=7,
+    provider="openai",
+    model="gpt-5.4-mini",
+    provider_key_id="main",
+    worker="w1",
+    stream=True,
+    started_ms=1_767_323_045_007,
+)
+START = {
+    "attempt_id": A,
+    "request_id": B,
+    "tenant": "acme",
+    "key_id": "k1",
+    "team": "search",
+    "feature": "answers",
+    "route": "smart",
+    "strategy": "fallback",
+    "revision": 7,
+    "epoch": 2,
+    "hop": 1,
+    "provider": "openai",
+    "model": "gpt-5.4-mini",
+    "provider_key_id": "main",
+    "worker": "w1",
+    "stream": True,
+    "started_at": "1767323045.007",
+}
+UNKNOWN = dict.fromkeys(
+    set(ATTEMPT_COLUMNS) - set(START) - {"rank", "status", "estimated"},
+)
+
+
+def read(*found: AttemptStarted | AttemptSettled) -> list[dict[str, object]]:
+    rows = Rows()
+    rows.read(ATTEMPT_EVENTS.dump_json(list(found)))
+    assert not rows.rejected
+    return [dict(zip(ATTEMPT_COLUMNS, row, strict=True)) for row in rows.attempts]
+
+
+def test_a_started_event_is_a_running_row_whose_outcome_is_unknown() -> None:
+    assert read(STARTED) == [START | UNKNOWN | {"rank": 0, "status": "running", "estimated": False}]
+
+
+def test_a_settled_event_alone_is_the_whole_row() -> None:
+    settled = AttemptSettled(
+        started=STARTED,
+        status="failed",
+        failure="rate",
+        detail="slow down",
+        http_status=429,
+        finish="length",
+        upstream_id="req_1",
+        usage=usage.Usage(
+            input_tokens=1,
+            output_tokens=2,
+            cache_read_tokens=3,
+            cache_write_tokens=4,
+            reasoning_tokens=5,
+            audio_input_tokens=6,
+            audio_output_tokens=7,
+            served_tier="flex",
+            estimated=True,
+            raw={"a": [1, "ü"]},
+        ),
+        price=usage.Price(cost_usd=Decimal("0.0000001"), source="catalogue", version="v1"),
+        first_byte_ms=8,
+        first_content_ms=9,
+        duration_ms=10,
+        settled_ms=1_767_323_046_000,
+    )
+
+    (row,) = read(settled)
+
+    assert json.loads(str(row.pop("usage_raw"))) == {"a": [1, "ü"]}
+    assert row == START | {
+        "rank": 2,
+        "status": "failed",
+        "failure": "rate",
+        "detail": "slow down",
+        "http_status": 429,
+        "finish": "length",
+        "upstream_id": "req_1",
+        "input_tokens": 1,
+        "output_tokens": 2,
+        "cache_read_tokens": 3,
+        "cache_write_tokens": 4,
+        "reasoning_tokens": 5,
+        "audio_input_tokens": 6,
+        "audio_output_tokens": 7,
+        "served_tier": "flex",
+        "estimated": True,
+        "cost_usd": "0.0000001",
+        "price_source": "catalogue",
+        "price_version": "v1",
+        "first_byte_ms": 8,
+        "first_content_ms": 9,
+        "duration_ms": 10,
+        "settled_at": "1767323046.000",
+    }
+
+
+def test_a_finished_request_is_a_row() -> None:
+    finished = events.RequestFinished(
+        request_id=B,
+        tenant="acme",
+        key_id="k1",
+        model="smart",
+        dialect="openai-chat",
+        stream=True,
+        status="failed",
+        http_status=503,
+        failure="capacity",
+        detail="full",
+        dispatches=2,
+        ingress="i1",
+        received_ms=1_767_323_045_000,
+        duration_ms=5,
+    )
+    rows = Rows()
+    rows.read(REQUEST_EVENTS.dump_json([finished]))
+
+    assert dict(zip(REQUEST_COLUMNS, rows.requests[0], strict=True)) == {
+        "request_id": B,
+        "rank": 2,
+        "tenant": "acme",
+        "key_id": "k1",
+        "team": None,
+        "feature": None,
+        "model": "smart",
+        "dialect": "openai-chat",
+        "stream": True,
+        "status": "failed",
+        "http_status": 503,
+        "failure": "capacity",
+        "detail": "full",
+        "dispatches": 2,
+        "ingress": "i1",
+        "received_at": "1767323045.000",
+        "first_byte_ms": None,
+        "duration_ms": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("contract", "mirror"),
+    [
+        (events.AttemptStarted, wire.AttemptStarted),
+        (events.AttemptSettled, wire.AttemptSettled),
+        (events.RequestFinished, wire.RequestFinished),
+        (usage.Usage, wire.Usage),
+        (usage.Price, wire.Price),
+    ],
+)
+def test_the_mirror_has_the_fields_of_its_contract(contract: type, mirror: type[msgspec.Struct]) -> None:
+    fields = {name: field.is_required() for name, field in contract.model_fields.items() if name != "event"}
+
+    assert {field.name: field.required for field in msgspec.structs.fields(mirror)} == fields
+
+
+def test_every_column_of_the_tables_is_written() -> None:
+    text = shipped()[0].text
+    for table, columns in (("attempts", ATTEMPT_COLUMNS), ("requests", REQUEST_COLUMNS)):
+        body = text.split(f"CREATE TABLE IF NOT EXISTS {table}\n(\n")[1].split("\n)\n")[0]
+        declared = [line.split()[0] for line in body.splitlines() if not line.startswith("    INDEX")]
+        assert sorted(declared) == sorted(columns)
+
+
+def test_one_bad_event_does_not_take_its_neighbours_with_it() -> None:
+    good = json.loads(STARTED.model_dump_json())
+    bad = [good | {"epoch": "two"}, good | {"event": "attempt.paused"}, good | {"attempt_id": "x"}, 5]
+    rows = Rows()
+    rows.read(json.dumps([good, *bad, good]).encode())
+
+    assert len(rows.attempts) == 2
+    assert [json.loads(each.data) for each in rows.rejected] == bad
+    assert "$.epoch" in rows.rejected[0].reason
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[", b"[1", b'["\xff"]', b"[" * 100_000, b"null"])
+def test_what_is_no_array_of_events_is_rejected_whole(data: bytes) -> None:
+    rows = Rows()
+    rows.read(data)
+
+    assert b"".join(each.data for each in rows.rejected).strip(b'[]"') == data.strip(b'[]"')
+    assert not rows.attempts
+
+
+@pytest.mark.parametrize("cost", ["1000000", "-1000000", "NaN", "Infinity", "1e300"])
+def test_a_cost_that_no_column_holds_is_rejected_and_not_rounded(cost: str) -> None:
+    settled = AttemptSettled(started=STARTED, status="ok", duration_ms=1, settled_ms=STARTED.started_ms)
+    event = json.loads(settled.model_dump_json())
+    event["price"]["cost_usd"] = cost
+    rows = Rows()
+    rows.read(json.dumps([event]).encode())
+
+    assert (len(rows.attempts), len(rows.rejected)) == (0, 1)
+    assert json.loads(rows.rejected[0].data)["started"]["attempt_id"] == A
+
+
+@given(st.decimals(min_value=-999_999, max_value=999_999, allow_nan=False, allow_infinity=False))
+def test_a_cost_keeps_its_value_to_twelve_places(cost: Decimal) -> None:
+    price = usage.Price(cost_usd=cost)
+    (row,) = read(
+        AttemptSettled(
+            started=STARTED, status="ok", price=price, duration_ms=1, settled_ms=STARTED.started_ms
+        )
+    )
+
+    text = str(row["cost_usd"])
+    assert "E" not in text
+    assert len(text.partition(".")[2]) <= 12
+    assert abs(Decimal(text) - cost) <= Decimal("0.5e-12")
+
+
+def test_raw_usage_that_is_no_text_is_rejected() -> None:
+    settled = AttemptSettled(started=STARTED, status="ok", duration_ms=1, settled_ms=STARTED.started_ms)
+    data = ATTEMPT_EVENTS.dump_json([settled, STARTED]).replace(b'"raw":null', b'"raw":"\xff"')
+    rows = Rows()
+    rows.read(data)
+
+    assert (len(rows.attempts), len(rows.rejected)) == (1, 1)
+    assert b'"raw":"\xff"' in rows.rejected[0].data
+
+
+def test_rows_of_one_attempt_merge_to_the_highest_rank_in_any_order() -> None:
+    rank = ATTEMPT_COLUMNS.index("rank")
+    settled = AttemptSettled(started=STARTED, status="ok", duration_ms=1, settled_ms=STARTED.started_ms)
+    other = STARTED.model_copy(update={"attempt_id": B})
+    for order in ([STARTED, settled, other], [settled, other, STARTED], [settled, settled, STARTED, other]):
+        rows = Rows()
+        rows.read(ATTEMPT_EVENTS.dump_json(order))
+        assert sorted((str(row[0]), row[rank]) for row in merged(rows.attempts)) == [(A, 2), (B, 0)]
+
+
+def test_rows_are_encoded_one_on_each_line() -> None:
+    rows: list[Row] = [("a\n", None, True), ("b", 1, False)]
+
+    assert [json.loads(line) for line in encode(rows).splitlines()] == [["a\n", None, True], ["b", 1, False]]
