@@ -19,8 +19,8 @@ class Provider:
     """One provider. Raises ValueError for a name or base URL that can't be used.
 
     `base_url` ends before `/chat/completions`; it may be empty when the configuration gives it. `env`:
-    variables that may bring its key in. `owns`: patterns of bare model names that mean this provider. `models`:
-    fixed names, for a provider that no price catalogue lists.
+    variables that may bring its key in. `owns`: patterns of bare model names that mean this provider.
+    `models`: fixed names, for a provider that no price catalogue lists.
     """
 
     name: str
