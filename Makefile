@@ -41,6 +41,10 @@ test: .venv/.installed-dev ## run the test suite
 proof: .venv/.installed-dev ## run the long proofs in full: kill rounds, soaks, big loads
 	$(BIN)/pytest -m proof --timeout 1800
 
+.PHONY: bench
+bench: .venv/.installed-dev ## measure against direct calls and, where installed, LiteLLM and Portkey
+	@$(BIN)/python -m bench.run $(BENCH)
+
 .PHONY: lint
 lint: .venv/.installed-dev ## ruff, formatting and file sizes
 	$(BIN)/ruff check .

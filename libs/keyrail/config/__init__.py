@@ -1,1 +1,1 @@
-"""keyrail.yaml: parse, check, resolve. Pure."""
+"""keyrail.yaml: parse and check. Pure."""

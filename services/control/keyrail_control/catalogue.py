@@ -25,9 +25,10 @@ def _models(view: ConfigView, with_key: Collection[str]) -> tuple[str, ...]:
     names: dict[str, None] = dict.fromkeys([*view.routes, *view.aliases])
     for route in view.routes.values():
         names.update(dict.fromkeys(f"{t.target.provider}/{t.target.model}" for t in route.targets))
-    for provider in view.providers:
-        if provider == sandbox.PROVIDER.name:
-            names.update(dict.fromkeys(f"{provider}/{model}" for model in sandbox.MODELS))
-        elif provider in with_key:
-            names.update(dict.fromkeys(f"{provider}/{model}" for model in catalogue.models(provider)))
+    builtins = registry.load()
+    for provider, config in view.providers.items():
+        fixed = builtins[provider].models if provider in builtins else ()
+        listed = catalogue.models(provider) if provider in with_key else []
+        if provider in with_key or not config.needs_key:
+            names.update(dict.fromkeys(f"{provider}/{model}" for model in (*fixed, *listed)))
     return tuple(names)

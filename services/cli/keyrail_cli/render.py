@@ -1,0 +1,56 @@
+"""Rows to text: plain tables and JSON. Pure. What is unknown is shown as such, never as zero."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+Row = dict[str, object]
+UNKNOWN = "unknown"
+
+
+def cell(value: object) -> str:
+    """One value; control characters of provider texts don't reach the terminal."""
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in str(value))
+
+
+def table(columns: Sequence[str], rows: Iterable[Row], optional: frozenset[str] = frozenset()) -> str:
+    """A table with a heading; numbers to the right. `optional` columns are blank where there is nothing."""
+    shown = list(rows)
+    texts = [
+        ["" if name in optional and row.get(name) is None else cell(row.get(name)) for name in columns]
+        for row in shown
+    ]
+    right = [any(_number(row.get(name)) for row in shown) for name in columns]
+    headings = [name.replace("_", " ") for name in columns]
+    widths = [max(map(len, column)) for column in zip(headings, *texts, strict=True)]
+    lines = [headings, *texts]
+    return "\n".join(
+        "  ".join(
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def pairs(row: Row, names: Sequence[str], optional: frozenset[str] = frozenset()) -> str:
+    """Name and value, one on each line."""
+    shown = [name for name in names if not (name in optional and row.get(name) is None)]
+    width = max((len(name) for name in shown), default=0)
+    return "\n".join(f"{name.replace('_', ' '):<{width}}  {cell(row.get(name))}" for name in shown)
+
+
+def as_json(value: object) -> str:
+    """JSON as it came, indented."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def _number(value: object) -> bool:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return True
+    return isinstance(value, str) and value.replace(".", "", 1).removeprefix("-").isdigit()

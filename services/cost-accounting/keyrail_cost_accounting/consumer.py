@@ -1,0 +1,211 @@
+"""From the stream to the ledger: take a batch, insert it, then acknowledge it. Nothing is fetched in between.
+
+What makes this idempotent: rows have deterministic keys and merge by rank, so a message that comes again, in
+whatever batch, changes no sum. The insert's deduplication token only saves work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+from keyrail.contracts import subjects
+from keyrail.contracts.base import now_ms
+from nats.aio.msg import Msg
+from nats.errors import ConnectionClosedError
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+
+from keyrail_cost_accounting.batches import Batches, PullRefused
+from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
+from keyrail_cost_accounting.metrics import Metrics
+from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Rejected, Row, Rows, encode, merged
+
+log = logging.getLogger(__name__)
+
+KNOWN = frozenset({subjects.EVENT_ATTEMPT, subjects.EVENT_REQUEST})
+BLOCK = 4_000
+"""Most rows of one insert: a deduplication token holds for one block."""
+BUSY = 100
+"""With so many messages in its first window a batch is worth waiting for: any insert costs 10 ms of CPU."""
+MAX_BYTES = 16 << 20
+DEAD_LETTER_BYTES = 512 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How batches are cut and failures retried. Seconds."""
+
+    messages: int = 2_000
+    wait_s: float = 0.4
+    busy_wait_s: float = 0.6
+    retry_s: float = 0.2
+    retry_most_s: float = 5.0
+    progress_s: float = 10.0
+
+
+class Consumer:
+    """The loop. `run` ends when `stop` was called, with everything it had taken inserted and acknowledged."""
+
+    def __init__(
+        self, batches: Batches, js: JetStreamContext, ledger: Ledger, metrics: Metrics, pace: Pace
+    ) -> None:
+        self._batches = batches
+        self._js = js
+        self._ledger = ledger
+        self._metrics = metrics
+        self._pace = pace
+        self._stopping = asyncio.Event()
+        self.caught_up = False
+        """Whether the last batch emptied the durable: what the ledger shows is what has happened."""
+
+    def stop(self) -> None:
+        """Fetch no more; `run` returns after the batch in hand."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Consume until stopped. Raises what nats-py raises when its connection is closed for good."""
+        while not self._stopping.is_set():
+            try:
+                batch = await self._take()
+            except PullRefused as error:
+                self.caught_up = False
+                log.warning("the events' durable does not answer", extra={"error": str(error)})
+                await self._pause(1.0)
+                continue
+            if batch and not await self._settle(batch):
+                return
+            self.caught_up = len(batch) < self._pace.messages
+
+    async def _settle(self, batch: Sequence[Msg]) -> bool:
+        """Insert and acknowledge. False: stopped while the ledger failed; the batch is handed back."""
+        try:
+            async with self._in_progress(batch):
+                await self._commit(batch)
+        except LedgerUnavailable:
+            for msg in batch:
+                await msg.nak()
+            return False
+        return True
+
+    async def _take(self) -> list[Msg]:
+        pace = self._pace
+        batch = await self._batches.take(pace.messages, pace.wait_s, MAX_BYTES)
+        if BUSY <= len(batch) < pace.messages and not self._stopping.is_set():
+            with suppress(PullRefused):  # what is in hand is inserted first
+                batch += await self._batches.take(pace.messages - len(batch), pace.busy_wait_s, MAX_BYTES)
+        return batch
+
+    async def _commit(self, batch: Sequence[Msg]) -> None:
+        rows = Rows()
+        poisoned: dict[int, list[Rejected]] = {}
+        for index, msg in enumerate(batch):
+            if rejected := _read(rows, msg):
+                poisoned[index] = rejected
+        token = _token(batch)
+        await self._insert("attempts", ATTEMPT_COLUMNS, merged(rows.attempts), token)
+        await self._insert("requests", REQUEST_COLUMNS, rows.requests, token)
+        for index, rejected in poisoned.items():
+            await self._dead_letter(batch[index], rejected)
+        for index, msg in enumerate(batch):
+            if index in poisoned:
+                await msg.term()
+            else:
+                await msg.ack()
+        if rows.newest_ms:
+            self._metrics.lag.set(max(0, now_ms() - rows.newest_ms) / 1000)
+
+    async def _insert(self, table: str, columns: Sequence[str], rows: list[Row], token: str) -> None:
+        for start in range(0, len(rows), BLOCK):
+            block = rows[start : start + BLOCK]
+            data = encode(block)
+            delay = self._pace.retry_s
+            while True:
+                began = time.monotonic()
+                try:
+                    await asyncio.to_thread(self._ledger.insert, table, columns, data, f"{token}-{start}")
+                    break
+                except LedgerUnavailable as error:
+                    self.caught_up = False
+                    self._metrics.insert_failures.inc()
+                    log.warning("insert failed", extra={"table": table, "error": str(error)[:500]})
+                    if self._stopping.is_set():
+                        raise
+                    await self._pause(delay)
+                    delay = min(delay * 2, self._pace.retry_most_s)
+            self._metrics.insert_seconds.observe(time.monotonic() - began)
+            self._metrics.rows.labels(table).inc(len(block))
+
+    async def _dead_letter(self, msg: Msg, rejected: list[Rejected]) -> None:
+        """Put what could not be read where a person finds it; retried until the stream has it."""
+        sequence = msg.metadata.sequence.stream
+        for number, item in enumerate(rejected):
+            headers = {
+                "Keyrail-Reason": item.reason.replace("\r", " ").replace("\n", " ")[:200],
+                "Keyrail-Subject": msg.subject,
+                "Keyrail-Sequence": str(sequence),
+                "Keyrail-Bytes": str(len(item.data)),
+                "Nats-Msg-Id": f"{msg.metadata.stream}-{sequence}-{number}",
+            }
+            delay = self._pace.retry_s
+            while True:
+                try:
+                    # longer ones are cut here; the whole stays in the events' stream at this sequence
+                    await self._js.publish(
+                        subjects.DEAD_LETTER_COST_ACCOUNTING, item.data[:DEAD_LETTER_BYTES], headers=headers
+                    )
+                    break
+                except ConnectionClosedError:
+                    raise
+                except (NatsError, TimeoutError) as error:
+                    log.warning("dead letter not stored", extra={"error": str(error) or type(error).__name__})
+                    await asyncio.sleep(delay)
+                    delay = min(delay * 2, self._pace.retry_most_s)
+            self._metrics.dead_letters.inc()
+            log.error("event put aside", extra={"reason": item.reason, "sequence": sequence})
+
+    @asynccontextmanager
+    async def _in_progress(self, batch: Sequence[Msg]) -> AsyncGenerator[None]:
+        """Tell the server meanwhile that the batch is worked on, so that it is not redelivered."""
+
+        async def tell() -> None:
+            while True:
+                await asyncio.sleep(self._pace.progress_s)
+                for msg in batch:
+                    await msg.in_progress()
+
+        teller = asyncio.create_task(tell())
+        try:
+            yield
+        finally:
+            teller.cancel()
+            with suppress(asyncio.CancelledError, NatsError):
+                await teller
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+
+def _read(rows: Rows, msg: Msg) -> list[Rejected]:
+    """Add the message's events to `rows`; returns what is no event."""
+    if msg.subject not in KNOWN:
+        return [Rejected("events on this subject are not known to this version", msg.data)]
+    rows.read(msg.data)
+    rejected, rows.rejected = rows.rejected, []
+    return rejected
+
+
+def _token(batch: Sequence[Msg]) -> str:
+    """Names exactly these messages."""
+    digest = hashlib.sha256()
+    for msg in batch:
+        sequence = msg.metadata.sequence
+        digest.update(f"{sequence.stream} ".encode())
+    return digest.hexdigest()

@@ -1,0 +1,36 @@
+"""What this service counts."""
+
+from __future__ import annotations
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Metrics:
+    """The service's instruments, on one registry."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self.rows = Counter("keyrail_ledger_rows", "Rows inserted", ["table"], registry=registry)
+        self.insert_seconds = Histogram(
+            "keyrail_ledger_insert_seconds",
+            "Time to insert one batch into one table",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+            registry=registry,
+        )
+        self.insert_failures = Counter(
+            "keyrail_ledger_insert_failures", "Inserts that failed and were tried again", registry=registry
+        )
+        self.dead_letters = Counter(
+            "keyrail_ledger_dead_letters",
+            "Events put aside because they could not be read",
+            registry=registry,
+        )
+        self.lag = Gauge(
+            "keyrail_ledger_event_lag_seconds",
+            "Age of the newest event of a batch when it was in the ledger",
+            registry=registry,
+        )
+        self.swept = Counter(
+            "keyrail_ledger_swept",
+            "Attempts settled as lost because their worker was gone",
+            registry=registry,
+        )

@@ -1,0 +1,162 @@
+"""A real nats-server and a real embedded ledger for the whole run; each test finds them empty."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import nats
+import pytest
+from keyrail.contracts import streams, subjects
+from keyrail.contracts.ledger import AttemptsQuery, CostsQuery, LedgerPage, LedgerQuery, RequestQuery
+from keyrail_cost_accounting.app import CostAccounting
+from keyrail_cost_accounting.consumer import Pace
+from keyrail_cost_accounting.ledger import ClickHouse, Ledger, open_ledger
+from keyrail_cost_accounting.metrics import Metrics
+from keyrail_cost_accounting.migrate import migrate
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, StorageType, StreamConfig
+from prometheus_client import CollectorRegistry
+
+FAST = Pace(wait_s=0.05, busy_wait_s=0.05, retry_s=0.02, retry_most_s=0.05)
+Ask = Callable[[CostsQuery | AttemptsQuery | RequestQuery], Awaitable[LedgerPage]]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a nats-server with JetStream on a port that the system chose."""
+    home = tmp_path_factory.mktemp("nats")
+    binary = Path(sys.executable).parent / "nats-server"
+    command = [str(binary), "-a", "127.0.0.1", "-p", "-1", "-js", "-sd", str(home)]
+    process = subprocess.Popen([*command, "--ports_file_dir", str(home)], stderr=subprocess.DEVNULL)
+    try:
+        yield _url(home / f"nats-server_{process.pid}.ports")
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _url(ports: Path) -> str:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if ports.exists() and (text := ports.read_text()):
+            return json.loads(text)["nats"][0]
+        time.sleep(0.01)
+    raise TimeoutError("nats-server did not start")
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the embedded ledger lives: one path a process is all that the engine allows."""
+    return tmp_path_factory.mktemp("ledger")
+
+
+@pytest.fixture(scope="session")
+def engine(directory: Path) -> Iterator[ClickHouse]:
+    """The embedded ledger."""
+    ledger = open_ledger(str(directory))
+    migrate(ledger)
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
+def ledger(engine: ClickHouse) -> ClickHouse:
+    """The ledger without rows."""
+    engine.command("TRUNCATE TABLE attempts")
+    engine.command("TRUNCATE TABLE requests")
+    return engine
+
+
+@pytest.fixture
+async def nc(server: str) -> AsyncIterator[Client]:
+    """A connection; streams and durables are there and empty."""
+    client = await nats.connect(server)
+    js = client.jetstream()
+    for stream in streams.STREAMS:
+        config = StreamConfig(
+            name=stream.name,
+            subjects=list(stream.subjects),
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            duplicate_window=stream.duplicate_window_s,
+        )
+        await js.add_stream(config)
+    for durable in streams.DURABLES:
+        await js.add_consumer(
+            durable.stream,
+            ConsumerConfig(
+                durable_name=durable.name,
+                filter_subject=durable.subject,
+                ack_policy=AckPolicy.EXPLICIT,
+                ack_wait=durable.ack_wait_s,
+                max_ack_pending=durable.max_ack_pending,
+                max_deliver=-1,
+            ),
+        )
+    yield client
+    for stream in streams.STREAMS:
+        await js.delete_stream(stream.name)
+    await client.close()
+
+
+@pytest.fixture
+def js(nc: Client) -> JetStreamContext:
+    return nc.jetstream()
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics(CollectorRegistry())
+
+
+Start = Callable[[Ledger], Awaitable[CostAccounting]]
+
+
+@pytest.fixture
+async def start(nc: Client, js: JetStreamContext, metrics: Metrics) -> AsyncIterator[Start]:
+    """Starts the service on a ledger; drained when the test ends."""
+    started: list[CostAccounting] = []
+
+    async def one(ledger: Ledger) -> CostAccounting:
+        service = CostAccounting(nc, js, ledger, metrics, pace=FAST)
+        await service.start()
+        started.append(service)
+        return service
+
+    yield one
+    for service in started:
+        await service.drain()
+
+
+@pytest.fixture
+def ask(nc: Client) -> Ask:
+    """Ask a question over the bus, as control does."""
+
+    async def question(query: CostsQuery | AttemptsQuery | RequestQuery) -> LedgerPage:
+        data = LedgerQuery(query=query).model_dump_json().encode()
+        answer = await nc.request(subjects.LEDGER, data, timeout=10)
+        return LedgerPage.model_validate_json(answer.data)
+
+    return question
+
+
+@pytest.fixture
+def settled(js: JetStreamContext) -> Callable[[], Awaitable[None]]:
+    """Wait until every event that was published has been dealt with."""
+
+    async def wait() -> None:
+        async with asyncio.timeout(15):
+            while True:
+                info = await js.consumer_info(streams.EVENTS.name, streams.COST_ACCOUNTING.name)
+                if not info.num_pending and not info.num_ack_pending:
+                    return
+                await asyncio.sleep(0.01)
+
+    return wait

@@ -1,0 +1,168 @@
+"""The embedded stack as a user starts it: `keyrail up` in a home of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+from openai import AsyncOpenAI
+from support.nats import free_port
+
+BIN = Path(sys.executable).parent
+STARTS_WITHIN_S = 45.0
+SLOW = {"timeout": httpx.Timeout(60.0)}
+
+
+class Stack:
+    """Started by `start`, or by `begin` and `ready`. Signals go to the pids of run.json only."""
+
+    def __init__(
+        self,
+        home: Path,
+        config: str = "",
+        *,
+        scale: dict[str, int] | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.home = home
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.output = ""
+        self._config = home.parent / f"{home.name}.yaml"
+        self._config.write_text(config)
+        self._scale = scale or {}
+        self._environment = environment or {}
+        self._log = home.parent / f"{home.name}.out"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        home = str(Path.home())
+        environment = {"PATH": os.environ["PATH"], "HOME": home, "KEYRAIL_HOME": str(self.home)}
+        environment |= {"KEYRAIL_PORT": str(self.port), "KEYRAIL_CONFIG": str(self._config)}
+        scale = [f"--scale={name}={count}" for name, count in self._scale.items()]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [str(BIN / "keyrail"), "up", *scale],
+                env=environment | self._environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    async def ready(self) -> None:
+        assert self.process is not None
+        async with asyncio.timeout(STARTS_WITHIN_S):
+            while "ready: " not in self.said():
+                assert self.process.poll() is None, self.said()
+                await asyncio.sleep(0.02)
+
+    async def start(self) -> Stack:
+        self.begin()
+        await self.ready()
+        return self
+
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.process.wait(60)
+
+    # what runs
+
+    def run_file(self) -> dict[str, Any]:
+        return json.loads((self.home / "run.json").read_text())
+
+    def pids(self, service: str) -> list[int]:
+        return [p["pid"] for p in self.run_file()["processes"] if p["service"] == service]
+
+    def signal(self, service: str, number: signal.Signals, index: int = 0) -> int:
+        pid = self.pids(service)[index]
+        os.kill(pid, number)
+        return pid
+
+    async def replaced(self, service: str, pid: int, within_s: float = 20.0) -> None:
+        """Wait until the process is gone and as many as before serve again."""
+        async with asyncio.timeout(within_s):
+            while pid in self.pids(service) or len(self.pids(service)) < self._scale.get(service, 1):
+                await asyncio.sleep(0.02)
+            await self.ready_again()
+
+    async def ready_again(self) -> None:
+        async with httpx.AsyncClient() as client:
+            while True:
+                try:
+                    if (await client.get(f"{self.url}/readyz")).status_code == 200:
+                        return
+                except httpx.TransportError:
+                    pass
+                await asyncio.sleep(0.02)
+
+    # clients
+
+    @property
+    def key(self) -> str:
+        return (self.home / "default.key").read_text().strip()
+
+    def openai(self, **options: Any) -> AsyncOpenAI:
+        return AsyncOpenAI(
+            base_url=f"{self.url}/v1", api_key=self.key, **({"max_retries": 0, "timeout": 60.0} | options)
+        )
+
+    def http(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            base_url=self.url, headers={"authorization": f"Bearer {self.key}"}, timeout=60.0
+        )
+
+    async def sandbox_calls(self) -> list[dict[str, Any]]:
+        """What the sandbox saw, by its own count."""
+        async with httpx.AsyncClient() as client:
+            base = self.run_file()["sandbox_url"].removesuffix("/v1")
+            return (await client.get(f"{base}/_calls")).json()
+
+    # the ledger
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(BIN / "keyrail"), *arguments],
+            env={"PATH": os.environ["PATH"], "KEYRAIL_HOME": str(self.home)},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    async def ledger(self, *arguments: str) -> Any:
+        result = await asyncio.to_thread(self.cli, *arguments, "--json")
+        assert result.returncode == 0, result.stderr
+        return json.loads(result.stdout)
+
+    async def attempts(self, request_id: str | None = None) -> list[dict[str, Any]]:
+        rows = await self.ledger("attempts")
+        return [r for r in rows if request_id is None or r["request_id"] == request_id]
+
+    async def settled(self, request_id: str, count: int = 1, within_s: float = 5.0) -> list[dict[str, Any]]:
+        """The request's attempts once there are `count` and none runs."""
+        until = time.monotonic() + within_s
+        while True:
+            rows = await self.attempts(request_id)
+            if len(rows) >= count and all(r["status"] != "running" for r in rows):
+                return rows
+            assert time.monotonic() < until, rows
+            await asyncio.sleep(0.1)
+
+
+def chat(model: str, text: str = "one two three four five six seven eight nine ten", **more: Any) -> dict[str, Any]:
+    """A request body."""
+    return {"model": model, "messages": [{"role": "user", "content": text}], **more}
