@@ -99,5 +99,10 @@ def test_a_bare_model_name_belongs_to_its_maker(model: str, owner: str | None) -
     assert names.owner(model) == owner
 
 
+def test_an_unknown_dialect_is_refused() -> None:
+    with pytest.raises(ValueError, match="klingon"):
+        registry.declared("a", "https://x", "klingon")
+
+
 def test_no_owner_is_stated_twice() -> None:
     assert not names.NOT_BUILT_IN.keys() & BUILT_IN.keys()
