@@ -34,7 +34,7 @@ _AUTH_TEXT = re.compile(
 _CONTEXT_CODES = frozenset({"context_length_exceeded"})
 _CONTEXT_TEXT = re.compile(
     r"maximum context length|reduce the length of the messages|prompt is too long"
-    r"|exceeds the maximum number of tokens|too large for model with|context (window|length) exceeded"
+    r"|exceeds the maximum number of tokens|too large for model|context (window|length) exceeded"
     r"|exceeds? the (model's )?context",
     re.IGNORECASE,
 )

@@ -216,5 +216,5 @@ class StreamReader:
 
 def _bare_error(block: bytes) -> bool:
     """Whether this is an error object without `data:` in front, as some providers send one in a stream."""
-    event = read(block) if block[:1] == b"{" else None
+    event = read(block) if block.lstrip()[:1] == b"{" else None
     return event is not None and bool(event.error)
