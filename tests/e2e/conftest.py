@@ -30,6 +30,9 @@ routes:
   stops-between-chunks:
     targets: [sandbox/slow-2s]
     timeouts: {between_chunks: 0.5}
+  takes-too-long:
+    targets: [sandbox/chunks-100+slow-50ms]
+    timeouts: {total: 1}
   twice-429: {strategy: fallback, targets: [sandbox/status-429, sandbox/status-429]}
   split:
     strategy: weighted

@@ -18,7 +18,7 @@ PATH = "/v1/chat/completions"
     "headers",
     [
         {"authorization": ""},
-        {"authorization": "Bearer "},
+        {"authorization": "Bearer"},
         {"authorization": "Bearer sk-something"},
         {"authorization": "Bearer kr_abcdefgh_" + "x" * 50},
         {"authorization": "Basic a2V5"},
@@ -173,8 +173,8 @@ async def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(stack
 
 async def test_a_chunked_body_is_refused_once_it_is_too_long(stack: Stack) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
-    head = f"POST {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {stack.key}\r\ntransfer-encoding: chunked\r\n\r\n"
-    writer.write(head.encode())
+    head = f"POST {PATH} HTTP/1.1\nhost: x\nauthorization: Bearer {stack.key}\ntransfer-encoding: chunked"
+    writer.write(head.replace("\n", "\r\n").encode() + b"\r\n\r\n")
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     sent = 0
     answered = asyncio.create_task(reader.read(100))

@@ -39,7 +39,7 @@ async def test_a_stream_arrives_in_pieces_and_ends(stack: Stack) -> None:
 
 @pytest.mark.parametrize("asked", [True, False])
 async def test_usage_is_streamed_only_to_who_asks_and_always_on_the_ledger(stack: Stack, asked: bool) -> None:
-    options = {"stream_options": {"include_usage": True}} if asked else {}
+    options: dict[str, Any] = {"stream_options": {"include_usage": True}} if asked else {}
     async with stack.http() as client:
         answer = await client.post("/v1/chat/completions", json=chat("sandbox/echo", stream=True, **options))
     chunks = [json.loads(line[6:]) for line in answer.text.split("\n\n") if line.startswith("data: {")]

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 from keyrail.contracts.failures import Failure
 from keyrail.http.server import Receive
+
+LINGER_S = 2.0
+LINGER_BYTES = 64 << 20
 
 
 class ClientGone(Exception):
@@ -30,6 +36,18 @@ async def read(headers: dict[bytes, bytes], receive: Receive, limit: int) -> byt
         parts.append(chunk)
         if not message.get("more_body", False):
             return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def discard(receive: Receive) -> None:
+    """Read on and forget, for a moment: a client that is still sending would see a reset, not its answer."""
+    left = LINGER_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while left > 0:
+                message = await receive()
+                if message["type"] == "http.disconnect" or not message.get("more_body", False):
+                    return
+                left -= len(message.get("body", b""))
 
 
 def _too_large(limit: int) -> Failure:

@@ -62,10 +62,10 @@ class OpenAIFace:
         """POST /v1/chat/completions."""
         headers = _headers(scope)
         if isinstance(headers, Failure):
-            return await self._refuse(send, headers)
+            return await self._refuse(receive, send, headers)
         caller = self._admit(headers)
         if isinstance(caller, Failure):
-            return await self._refuse(send, caller)
+            return await self._refuse(receive, send, caller)
         limit = min(self._settings.max_body_bytes, self._bus.max_message - ENVELOPE_ROOM)
         try:
             raw = await body.read(headers, receive, limit)
@@ -73,9 +73,9 @@ class OpenAIFace:
             return None
         parsed = _parse(raw) if isinstance(raw, bytes) else raw
         if isinstance(parsed, Failure):
-            return await self._refuse(send, parsed)
+            return await self._refuse(receive, send, parsed)
         if len(self._inbox.open) >= self._settings.max_in_flight:
-            return await self._refuse(send, _overloaded())
+            return await self._refuse(receive, send, _overloaded())
         document, facts = parsed
         slip = self._slip(caller, facts)
         return await self._serve(slip, request.dump(document), receive, send)
@@ -85,7 +85,7 @@ class OpenAIFace:
         headers = _headers(scope)
         caller = headers if isinstance(headers, Failure) else self._admit(headers)
         if isinstance(caller, Failure):
-            return await self._refuse(send, caller)
+            return await self._refuse(receive, send, caller)
         path: str = scope["path"]
         wanted = path.removeprefix("/v1/models").removeprefix("/")
         known = self._views.config.models
@@ -95,7 +95,7 @@ class OpenAIFace:
         if wanted not in known:
             message = f"The model {wanted!r} does not exist here."
             missing = Failure(kind="model_missing", message=message, status=404, code="model_not_found")
-            return await self._refuse(send, missing)
+            return await self._refuse(receive, send, missing)
         return await _json(send, _model(wanted))
 
     async def _serve(self, slip: Slip, payload: bytes, receive: Receive, send: Send) -> None:
@@ -169,11 +169,14 @@ class OpenAIFace:
             record, _text(headers.get(b"x-keyrail-team")), _text(headers.get(b"x-keyrail-feature"))
         )
 
-    async def _refuse(self, send: Send, failure: Failure) -> None:
+    async def _refuse(self, receive: Receive, send: Send, failure: Failure) -> None:
         metrics.REQUESTS.labels(f"{failure.status // 100}xx", "no").inc()
-        # a refused request's body may not have been read: the connection can't be used again
-        closing = failure.status in (413, 415) or self.closing
-        await respond(send, failure, [("connection", "close")] if closing else [])
+        unread = failure.status in (413, 415)  # the connection can't be used again
+        closing = [("connection", "close")] if unread or self.closing else []
+        await respond(send, failure, closing, last=not unread)
+        if unread:
+            await body.discard(receive)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _parse(raw: bytes) -> tuple[dict[str, Any], Facts] | Failure:

@@ -143,10 +143,10 @@ def total(spent: tuple[Spent, ...]) -> Decimal | None:
     return sum((c for c in costs if c is not None), Decimal(0)) if None not in costs else None
 
 
-async def respond(send: Send, failure: Failure, extra: list[tuple[str, str]]) -> None:
-    """Answer with a failure in the OpenAI error shape."""
+async def respond(send: Send, failure: Failure, extra: list[tuple[str, str]], *, last: bool = True) -> None:
+    """Answer with a failure in the OpenAI error shape. Not `last`: the caller ends the response."""
     status, headers, body = errors.render(failure)
     raw = [(n.encode("latin-1", "replace"), v.encode("latin-1", "replace")) for n, v in [*headers, *extra]]
     raw.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": not last})

@@ -131,7 +131,7 @@ class Call:
         async for part in response.chunks():
             if reader.done:
                 continue  # the connection can be used again once it is read to its end
-            self._phase = "first_byte" if not reader.content else "between_chunks"
+            self._phase = "between_chunks"
             clock.reschedule(min(loop.time() + self._timeouts.between_chunks_s, deadline))
             out = reader.feed(part)
             if reader.failure is not None:
