@@ -84,7 +84,7 @@ async def _main(name: str, settings: ServiceSettings, build: Build) -> int:
 
 
 def _calm_collector() -> None:
-    """Take what the start made out of the collector's sight, and let it look less often: it only finds cycles."""
+    """Take what the start made out of the collector's sight, and let it look less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
