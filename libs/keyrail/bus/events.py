@@ -72,7 +72,7 @@ class EventPublisher:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _add(self, event: Contract, done: asyncio.Future[None] | None) -> None:
-        self._queue.append((event.model_dump_json(exclude_none=True).encode(), done))
+        self._queue.append((event.encode(), done))
         self._idle.clear()
         self._wake.set()
 

@@ -84,11 +84,11 @@ class Ingress:
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
-            self._views.config = ConfigView.model_validate_json(value)
+            self._views.config = ConfigView.decode(value)
             self._changed.set()
 
     def _on_token(self, key: str, value: bytes) -> None:
-        self._views.tokens[key] = TokenRecord.model_validate_json(value)
+        self._views.tokens[key] = TokenRecord.decode(value)
         self._changed.set()
 
     def _on_token_gone(self, key: str) -> None:

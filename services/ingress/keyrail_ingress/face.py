@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pydantic import JsonValue
-
 from keyrail.bus.connection import Bus
 from keyrail.bus.events import EventPublisher
-from keyrail.contracts.base import new_id, now_ms
+from keyrail.contracts.base import Json, new_id, now_ms
 from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.contracts.events import RequestFinished, RequestStatus
 from keyrail.contracts.failures import Failure
@@ -90,7 +88,7 @@ class OpenAIFace:
         wanted = path.removeprefix("/v1/models").removeprefix("/")
         known = self._views.config.models
         if not wanted:
-            listing: list[JsonValue] = [_model(name) for name in known]
+            listing: list[Json] = [_model(name) for name in known]
             return await _json(send, {"object": "list", "data": listing})
         if wanted not in known:
             message = f"The model {wanted!r} does not exist here."
@@ -217,12 +215,12 @@ def _overloaded() -> Failure:
     return Failure(kind="capacity", message=message, status=503, code="overloaded", retry_after_s=1)
 
 
-def _model(name: str) -> dict[str, JsonValue]:
+def _model(name: str) -> dict[str, Json]:
     owner = name.partition("/")[0] if "/" in name else "keyrail"
     return {"id": name, "object": "model", "created": 0, "owned_by": owner}
 
 
-async def _json(send: Send, document: dict[str, JsonValue]) -> None:
+async def _json(send: Send, document: dict[str, Json]) -> None:
     payload = request.dump(document)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

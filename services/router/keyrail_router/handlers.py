@@ -56,7 +56,7 @@ class RequestHandler:
             return
         metrics.counter(metrics.PLANS, plan.strategy).inc()
         deadline = min(slip.deadline_ms, slip.received_ms + round(plan.timeouts.total_s * 1000))
-        planned = slip.model_copy(update={"plan": plan, "deadline_ms": deadline})
+        planned = slip.replace(plan=plan, deadline_ms=deadline)
         await self._forwarder.forward(
             subjects.call(planned.target.provider),
             slips.pack(planned, body),
