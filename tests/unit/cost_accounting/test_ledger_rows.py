@@ -251,7 +251,7 @@ def test_raw_usage_that_is_no_text_is_rejected() -> None:
         status="ok",
         duration_ms=1,
         settled_ms=STARTED.started_ms,
-        usage=Usage(raw={"note": "text"}),
+        usage=usage.Usage(raw={"note": "text"}),
     )
     data = encode_all([settled, STARTED]).replace(b'"text"', b'"\xff"')
     rows = Rows()
