@@ -27,10 +27,9 @@ class Outcome:
 class Relay:
     """One request's way back."""
 
-    def __init__(self, receive: Receive, send: Send, *, closing: bool) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._closing = closing
         self._waiter: asyncio.Future[None] | None = None
         self._gone = False
         self._closed = False
@@ -81,8 +80,6 @@ class Relay:
         head = exchange.head or Head(status=200, headers=())
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head.headers]
         headers.append((b"x-keyrail-request-id", exchange.slip.request_id.encode()))
-        if self._closing:
-            headers.append((b"connection", b"close"))
         await self._send({"type": "http.response.start", "status": head.status, "headers": headers})
 
     async def _data(self, exchange: Exchange, first: bytes) -> End | Failure | None:
@@ -132,8 +129,6 @@ class Relay:
             ]
             if (cost := total(exchange.spent)) is not None:
                 headers.append(("x-keyrail-cost-usd", format(cost, "f")))
-        if self._closing:
-            headers.append(("connection", "close"))
         return headers
 
 
