@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from functools import lru_cache
 
 import aiohttp
 
@@ -24,13 +26,30 @@ class UpstreamError(Exception):
         self.timeout = timeout
 
 
+class NotWritten(Exception):
+    """The request was not written: `may_write` said no once the connection was there."""
+
+
+MayWrite = Callable[[], bool]
+_may_write: ContextVar[MayWrite] = ContextVar("may_write")
+
+
+class _Request(aiohttp.ClientRequest):
+    """Asks once more before its first byte leaves: connecting takes time, and a process can be paused."""
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        if not _may_write.get()():
+            raise NotWritten
+        return await super().send(conn)
+
+
 class UpstreamResponse:
     """An answer whose status and headers are there and whose body is still coming."""
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
-        self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
+        self.headers: Mapping[str, str] = response.headers  # names in any case
 
     async def read(self, limit: int = MAX_ANSWER) -> bytes:
         """The whole body. Raises UpstreamError when it breaks off or is larger than `limit` bytes."""
@@ -67,6 +86,7 @@ class Upstream:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=60)
         self._session = aiohttp.ClientSession(
             connector=connector,
+            request_class=_Request,
             trust_env=False,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -83,10 +103,14 @@ class Upstream:
 
     @asynccontextmanager
     async def post(
-        self, url: str, headers: Mapping[str, str], body: bytes, *, connect_s: float
+        self, url: str, headers: Mapping[str, str], body: bytes, *, connect_s: float, may_write: MayWrite
     ) -> AsyncGenerator[UpstreamResponse]:
-        """POST; yields once status and headers are there. Leaving early closes the connection at once."""
+        """POST; yields once status and headers are there. Leaving early closes the connection at once.
+
+        `may_write` is asked right before the request is written. Raises NotWritten and UpstreamError.
+        """
         assert self._session is not None
+        _may_write.set(may_write)
         response: aiohttp.ClientResponse | None = None
         try:
             response = await self._session.post(
@@ -94,7 +118,7 @@ class Upstream:
                 data=body,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=connect_s),
+                timeout=_timeout(connect_s),
             )
         except aiohttp.ConnectionTimeoutError as error:
             raise UpstreamError("connecting took too long", written=False, timeout="connect") from error
@@ -110,6 +134,12 @@ class Upstream:
         finally:
             # releases the connection when the body was read to its end, closes it otherwise
             response.close() if not response.content.at_eof() else response.release()
+
+
+@lru_cache(maxsize=64)
+def _timeout(connect_s: float) -> aiohttp.ClientTimeout:
+    """Connecting only: all other waiting is limited by the caller."""
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
 
 
 def _what(error: Exception) -> str:

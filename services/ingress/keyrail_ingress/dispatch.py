@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 
 from nats.aio.msg import Msg
 
@@ -75,7 +76,9 @@ class Dispatcher:
                 )
 
         message = slips.pack(exchange.slip, exchange.body)
-        await self._forwarder.forward(subjects.REQUEST, message, refused)
+        router = self._hearing.instead("router", random.random)
+        address = subjects.request_to(router) if router is not None else None
+        await self._forwarder.forward_to(address, subjects.REQUEST, message, refused)
 
     async def _watch(self) -> None:
         while True:
@@ -111,7 +114,7 @@ class Dispatcher:
         if exchange.content or exchange.slip.epoch + 1 >= watch.MAX_DISPATCHES:
             exchange.fail(lost)
             return
-        metrics.REDISPATCHES.labels(lost.code or "").inc()
+        metrics.counter(metrics.REDISPATCHES, lost.code or "").inc()
         log.warning("dispatched again", extra={"request_id": exchange.slip.request_id, "reason": lost.code})
         worker, before = exchange.worker, exchange.order
         exchange.redispatch(now_ms() + TAKE_BY_MS, lost)

@@ -10,7 +10,7 @@ from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import End, Head
 from keyrail.contracts.slips import Spent
 from keyrail.dialects.openai_chat import errors
-from keyrail.http.server import Receive, Send
+from keyrail.http.server import Receive, Send, abort
 from keyrail_ingress.exchange import Exchange, Item
 
 
@@ -31,17 +31,21 @@ class Relay:
         self._receive = receive
         self._send = send
         self._waiter: asyncio.Future[None] | None = None
+        self._exchange: Exchange | None = None
         self._gone = False
         self._closed = False
         self._first_byte_at: float | None = None
 
     def wake(self) -> None:
         """There is something new."""
+        if self._exchange is not None and self._exchange.overflowed:
+            abort(self._send)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def run(self, exchange: Exchange) -> Outcome:
         """Relay until the end, or until the client is gone."""
+        self._exchange = exchange
         watcher = asyncio.ensure_future(self._watch())
         started = False
         try:
