@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from keyrail.http.admin import AdminClient
 from support.nats import free_port
 
 BIN = Path(sys.executable).parent
+SERVICES = ("nats-server", "cost-accounting", "control", "sandbox", "provider-worker", "router", "ingress")
 STARTS_WITHIN_S = 45.0
 
 
@@ -40,7 +42,7 @@ class Stack:
         self._config = home.parent / f"{home.name}.yaml"
         self._config.write_text(config)
         self._scale = scale or {}
-        self._environment = environment or {}
+        self.environment = environment or {}
         self._log = home.parent / f"{home.name}.out"
         self._openai: AsyncOpenAI | None = None
         self.process: subprocess.Popen[bytes] | None = None
@@ -53,7 +55,7 @@ class Stack:
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [str(BIN / "keyrail"), "up", *scale],
-                env=environment | self._environment,
+                env=environment | self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -89,6 +91,14 @@ class Stack:
     def pids(self, service: str) -> list[int]:
         return [p["pid"] for p in self.run_file()["processes"] if p["service"] == service]
 
+    def pid_of(self, service: str, instance: str) -> int:
+        """The process behind an instance's id on the ledger."""
+        for file in (self.home / "logs").glob(f"{service}*.jsonl"):
+            for line in map(json.loads, file.read_text().splitlines()):
+                if line["instance"] == instance and line["event"] == "ready":
+                    return line["pid"]
+        raise LookupError(instance)
+
     def signal(self, service: str, number: signal.Signals, index: int = 0) -> int:
         pid = self.pids(service)[index]
         os.kill(pid, number)
@@ -100,6 +110,17 @@ class Stack:
             while pid in self.pids(service) or len(self.pids(service)) < self._scale.get(service, 1):
                 await asyncio.sleep(0.02)
             await self.ready_again()
+
+    async def whole(self, within_s: float = 30.0) -> None:
+        """Wait until as many as there should be of everything are there, and serve."""
+        async with asyncio.timeout(within_s):
+            while self._missing():
+                await asyncio.sleep(0.02)
+            await self.ready_again()
+
+    def _missing(self) -> bool:
+        counts = Counter(p["service"] for p in self.run_file()["processes"])
+        return any(counts[service] != self._scale.get(service, 1) for service in SERVICES)
 
     async def ready_again(self) -> None:
         async with httpx.AsyncClient() as client:
@@ -166,6 +187,17 @@ class Stack:
         token = (self.home / "admin.token").read_text().strip()
         with AdminClient(self.run_file()["admin_url"], token) as admin:
             return list(admin.rows(path, {}))
+
+    async def all_settled(self, within_s: float = 45.0) -> dict[str, dict[str, Any]]:
+        """Every attempt by its id, once none runs; fails when one is there twice."""
+        async with asyncio.timeout(within_s):
+            rows = await self.attempts()
+            while any(row["status"] == "running" for row in rows):
+                await asyncio.sleep(0.5)
+                rows = await self.attempts()
+        by_id = {row["attempt_id"]: row for row in rows}
+        assert len(by_id) == len(rows), "an attempt is on the ledger twice"
+        return by_id
 
     async def settled(self, request_id: str, count: int = 1, within_s: float = 5.0) -> list[dict[str, Any]]:
         """The request's attempts once there are `count` and none runs."""

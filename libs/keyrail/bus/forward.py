@@ -45,12 +45,25 @@ class Forwarder:
         """Listen for refusals."""
         await self._bus.subscribe(f"{self._bus.inbox}.f.*", self._on_refusal)
 
-    async def forward(self, subject: str, message: bytes, refused: Refused) -> None:
-        """Send to `subject`; `refused` is called once nobody has been there for PATIENCE_S."""
+    async def forward_to(self, instance: str | None, subject: str, message: bytes, refused: Refused) -> None:
+        """As `forward`, first to `instance`, one of those that take from `subject`."""
+        if instance is None:
+            await self.forward(subject, message, refused)
+            return
+
+        async def to_anybody() -> None:
+            await self.forward(subject, message, refused)
+
+        await self.forward(instance, message, to_anybody, patience_s=0.0)
+
+    async def forward(
+        self, subject: str, message: bytes, refused: Refused, *, patience_s: float = PATIENCE_S
+    ) -> None:
+        """Send to `subject`; `refused` is called once nobody has been there for `patience_s`."""
         now = asyncio.get_running_loop().time()
         self._expire(now)
         token = str(next(self._numbers))
-        sent = _Sent(subject, message, refused, now + PATIENCE_S, now + PATIENCE_S + MEMORY_S)
+        sent = _Sent(subject, message, refused, now + patience_s, now + patience_s + MEMORY_S)
         self._sent[token] = sent
         self._order.append(token)
         await self._publish(token, sent)

@@ -16,6 +16,10 @@ from keyrail.contracts.base import now_ms
 from keyrail.contracts.signals import Alive
 
 BEAT_S = 1.0
+SILENT_S = 2.5
+"""An instance not heard for so long gets nothing more while another one is heard."""
+REMEMBER_S = 60.0
+"""How long a silent instance counts as one that may still be in its queue groups."""
 
 Streams = Callable[[], dict[str, tuple[int, int, int]]]
 
@@ -30,11 +34,17 @@ class Heart:
     def __init__(self, bus: Bus, streams: Streams = _no_streams) -> None:
         self._bus = bus
         self._streams = streams
+        self._ready = True
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Beat until stopped."""
         self._task = asyncio.create_task(self._run(), name="heart")
+
+    async def draining(self) -> None:
+        """Say, from now on, that this instance takes nothing new."""
+        self._ready = False
+        await self._beat()
 
     async def stop(self) -> None:
         """Say that this instance leaves."""
@@ -53,6 +63,7 @@ class Heart:
             service=self._bus.service,
             instance=self._bus.instance,
             sent_ms=now_ms(),
+            ready=self._ready,
             leaving=leaving,
             streams=self._streams(),
         )
@@ -99,6 +110,26 @@ class Hearing:
             h.alive.service == service and not h.alive.leaving and now - h.at < within_s
             for h in self.heard.values()
         )
+
+    def instead(self, service: str, draw: Callable[[], float]) -> str | None:
+        """An instance to address in person while another one is silent; None: its queue group will do.
+
+        A paused process still gets its share of its queue group, and only its silence shows that. `draw` is
+        uniform in [0, 1).
+        """
+        now = asyncio.get_running_loop().time()
+        live: list[str] = []
+        silent = False
+        for instance, heard in self.heard.items():
+            alive = heard.alive
+            if alive.service != service or alive.leaving:
+                continue
+            age = now - heard.at
+            if age > SILENT_S:
+                silent = silent or age < REMEMBER_S
+            elif alive.ready:
+                live.append(instance)
+        return live[int(draw() * len(live))] if silent and live else None
 
     async def _on_beat(self, msg: Msg) -> None:
         try:

@@ -63,6 +63,7 @@ SERVICES: dict[str, Permissions] = {
         "ingress",
         publish=(
             subjects.REQUEST,
+            subjects.REQUESTS_TO,
             subjects.cancel("*"),
             subjects.EVENT_REQUEST,
             *_watch(streams.CONFIG),
@@ -72,13 +73,18 @@ SERVICES: dict[str, Permissions] = {
     ),
     "router": _service(
         "router",
-        publish=(subjects.CALLS, _INGRESS_INBOX, *_watch(streams.CONFIG)),
-        subscribe=(f"{subjects.REQUEST} router",),
+        publish=(subjects.CALLS, subjects.CALLS_TO, _INGRESS_INBOX, *_watch(streams.CONFIG)),
+        subscribe=(f"{subjects.REQUEST} router", subjects.REQUESTS_TO, subjects.alive("provider-worker")),
     ),
     "provider-worker": _service(
         "provider-worker",
         publish=(subjects.CALLS, _INGRESS_INBOX, subjects.EVENT_ATTEMPT, *_watch(streams.CONFIG)),
-        subscribe=(f"{subjects.CALLS} provider-worker", subjects.cancel("*"), subjects.alive("ingress")),
+        subscribe=(
+            f"{subjects.CALLS} provider-worker",
+            subjects.CALLS_TO,
+            subjects.cancel("*"),
+            subjects.alive("ingress"),
+        ),
     ),
     "cost-accounting": _service(
         "cost-accounting",

@@ -1,7 +1,9 @@
 """Every NATS subject, in one place. Tokens are [a-z0-9-]; one exists only where someone filters by it."""
 
 REQUEST = "kr.v1.req"
+REQUESTS_TO = "kr.v1.req.to.*"
 CALLS = "kr.v1.call.*"
+CALLS_TO = "kr.v1.call.to.*"
 ALIVE = "kr.v1.ctl.alive.*"
 METRICS = "kr.v1.ctl.metrics"
 LEDGER = "kr.v1.ctl.ledger"
@@ -15,6 +17,16 @@ DEAD_LETTER_COST_ACCOUNTING = "kr.v1.dlq.cost-accounting"
 def call(provider: str) -> str:
     """Where workers take calls to this provider."""
     return f"kr.v1.call.{provider}"
+
+
+def request_to(router: str) -> str:
+    """Where one router takes requests, when others of its queue group are silent."""
+    return f"kr.v1.req.to.{router}"
+
+
+def call_to(worker: str) -> str:
+    """Where one worker takes calls, when others of its queue group are silent."""
+    return f"kr.v1.call.to.{worker}"
 
 
 def alive(service: str) -> str:

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Generator, MutableMapping
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -16,8 +17,12 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-LAME_DUCK_S = 1.5
-"""How long kept-alive connections still get answers, with `connection: close`, after the last accept."""
+IDLE_S = 5.5
+"""A kept-alive connection is closed after so long without a request: clients of httpx, and so the official
+ones, use no connection again that was idle for 5 s, and none is closed under a request on its way."""
+POLL_S = 0.05
+ABORT_S = 5.0
+"""How long a closed connection may take to send what its client does not read."""
 
 
 class _Server(uvicorn.Server):
@@ -37,7 +42,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=HttpToolsProtocol,
             ws="none",
             lifespan="off",
             access_log=False,
@@ -66,13 +71,48 @@ class HttpServer:
             await asyncio.sleep(0.005)
 
     async def stop(self) -> None:
-        """Accept nothing more, let kept-alive clients finish, close."""
+        """Accept nothing more; answer, and close, every connection as it falls idle.
+
+        All answers from now on say `connection: close`. Streams whose head has left can't: their connections
+        are good for one more request.
+        """
         if self._task is None:
             return
         self.draining = True
         for server in self._server.servers:
             server.close()
-        if self._server.server_state.connections:
-            await asyncio.sleep(LAME_DUCK_S)
+        self._server.server_state.default_headers.append((b"connection", b"close"))
+        await self._until_idle()
         self._server.should_exit = True
         await self._task
+
+    async def _until_idle(self) -> None:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        closed: dict[HttpToolsProtocol, float] = {}
+        connections = cast(set[HttpToolsProtocol], self._server.server_state.connections)
+        while connections:
+            for connection in list(connections):
+                if connection in closed:
+                    if clock() - closed[connection] > ABORT_S:
+                        connection.transport.abort()
+                elif clock() - _idle_since(connection, began, clock()) > IDLE_S:
+                    closed[connection] = clock()
+                    connection.transport.close()
+            await asyncio.sleep(POLL_S)
+
+
+def _idle_since(connection: HttpToolsProtocol, began: float, now: float) -> float:
+    """When the last answer on it ended; `now` while there is one to be given."""
+    cycle = cast(RequestResponseCycle | None, connection.cycle)  # None before the first request
+    if cycle is not None and not cycle.response_complete:
+        return now
+    timer = connection.timeout_keep_alive_task
+    return began if timer is None else timer.when() - connection.timeout_keep_alive
+
+
+def abort(send: Send) -> None:
+    """Break the connection of a request off, dropping what its client does not read."""
+    cycle = getattr(send, "__self__", None)
+    if isinstance(cycle, RequestResponseCycle):
+        cycle.transport.abort()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 import aiohttp
@@ -23,6 +24,23 @@ class UpstreamError(Exception):
         super().__init__(message)
         self.written = written
         self.timeout = timeout
+
+
+class NotWritten(Exception):
+    """The request was not written: `may_write` said no once the connection was there."""
+
+
+MayWrite = Callable[[], bool]
+_may_write: ContextVar[MayWrite] = ContextVar("may_write")
+
+
+class _Request(aiohttp.ClientRequest):
+    """Asks once more before its first byte leaves: connecting takes time, and a process can be paused."""
+
+    async def send(self, conn: aiohttp.connector.Connection) -> aiohttp.ClientResponse:
+        if not _may_write.get()():
+            raise NotWritten
+        return await super().send(conn)
 
 
 class UpstreamResponse:
@@ -68,6 +86,7 @@ class Upstream:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, ttl_dns_cache=60)
         self._session = aiohttp.ClientSession(
             connector=connector,
+            request_class=_Request,
             trust_env=False,
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -84,10 +103,14 @@ class Upstream:
 
     @asynccontextmanager
     async def post(
-        self, url: str, headers: Mapping[str, str], body: bytes, *, connect_s: float
+        self, url: str, headers: Mapping[str, str], body: bytes, *, connect_s: float, may_write: MayWrite
     ) -> AsyncGenerator[UpstreamResponse]:
-        """POST; yields once status and headers are there. Leaving early closes the connection at once."""
+        """POST; yields once status and headers are there. Leaving early closes the connection at once.
+
+        `may_write` is asked right before the request is written. Raises NotWritten and UpstreamError.
+        """
         assert self._session is not None
+        _may_write.set(may_write)
         response: aiohttp.ClientResponse | None = None
         try:
             response = await self._session.post(

@@ -19,4 +19,5 @@ class ServiceSettings(BaseSettings):
     log_level: str = "INFO"
     listen_fd: int | None = None  # an inherited listening socket
     notify_fd: int | None = None  # where to say `ready` and `draining`
+    parent: int | None = None  # the pid of the supervisor, without which this process ends
     drain_s: float = 620.0  # as long as the longest request may take

@@ -28,6 +28,7 @@ class Spec:
     says_ready: bool = True
     exclusive: bool = False
     drain_s: float = 30.0
+    passed: tuple[int, ...] = ()  # file descriptors that it holds as long as it lives
 
 
 @dataclass(slots=True)
@@ -64,7 +65,7 @@ class Child:
             "KEYRAIL_NOTIFY_FD": str(notify[1]),
             "KEYRAIL_PARENT": str(os.getpid()),
         }
-        passed = [notify[1]]
+        passed = [notify[1], *self.spec.passed]
         if listen is not None:
             environment["KEYRAIL_LISTEN_FD"] = str(listen)
             passed.append(listen)
@@ -100,9 +101,8 @@ class Child:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to all processes of this child."""
-        for pid in self.pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+        for run in self._runs:
+            _signal(run, number)
 
     async def _listen(self, run: _Run, fd: int) -> None:
         reader = asyncio.StreamReader()
@@ -122,11 +122,16 @@ class Child:
         run.ready.set()
         self.ready.set()
         self._on_change(f"{self.spec.service} ready (pid {run.process.pid})")
+        for predecessor in self._runs:
+            if predecessor.draining:
+                _signal(predecessor, signal.SIGTERM)
 
     async def _drains(self, run: _Run) -> None:
-        """Somebody else stops it: the successor takes over while it finishes its work."""
+        """Somebody else stops it: it serves on until its successor does, then it finishes its work."""
         run.draining = True
-        if not self._stopping and not self.spec.exclusive:
+        if self._stopping or self.spec.exclusive:
+            _signal(run, signal.SIGTERM)
+        else:
             self._on_change(f"{self.spec.service} (pid {run.process.pid}) drains; its successor starts")
             await self.start()
 
@@ -150,3 +155,9 @@ class Child:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _signal(run: _Run, number: signal.Signals) -> None:
+    if run.process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(run.process.pid, number)

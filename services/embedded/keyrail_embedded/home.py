@@ -6,10 +6,14 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
 from keyrail.keys import keystore, virtual
+
+ORPHANS_S = 10.0
+"""How long the processes of a killed stack may take to end."""
 
 
 class HomeInUse(Exception):
@@ -32,15 +36,29 @@ class Home:
         self.run = self.path / "run"
         self._lock_fd: int | None = None
 
+    @property
+    def lock_fd(self) -> int:
+        """The lock, for processes to inherit that write to the home."""
+        assert self._lock_fd is not None
+        return self._lock_fd
+
     def lock(self) -> None:
-        """Take the home. Raises HomeInUse, naming the other stack."""
+        """Take the home. Raises HomeInUse, naming the other stack.
+
+        Where that stack was killed, its processes are given a moment to end.
+        """
         self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         fd = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(fd)
-            raise HomeInUse(self._other()) from None
+        give_up = time.monotonic() + ORPHANS_S
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if _runs(self._facts().get("pid")) or time.monotonic() > give_up:
+                    os.close(fd)
+                    raise HomeInUse(self._other()) from None
+            time.sleep(0.05)
         self._lock_fd = fd
 
     def prepare(self) -> None:
@@ -66,11 +84,29 @@ class Home:
             os.close(self._lock_fd)
 
     def _other(self) -> str:
-        try:
-            facts = json.loads(self.run_file.read_text())
-            return f"pid {facts['pid']} serves {facts['url']}"
-        except (OSError, ValueError, KeyError):
+        facts = self._facts()
+        if "pid" not in facts:
             return "it is still starting"
+        return f"pid {facts['pid']} serves {facts.get('url')}"
+
+    def _facts(self) -> dict[str, Any]:
+        try:
+            return json.loads(self.run_file.read_text())
+        except (OSError, ValueError):
+            return {}
+
+
+def _runs(pid: int | None) -> bool:
+    """Whether the process is there; one that is not known counts as there."""
+    if pid is None:
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_private(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from keyrail_embedded.children import Spec
 from keyrail_embedded.home import Home
 
-BOUND = Path(__file__).with_name("bound.py")
+_BOUND = (sys.executable, "-I", "-S", str(Path(__file__).with_name("bound.py")))
 STOP_ORDER = ("ingress", "control", "router", "provider-worker", "cost-accounting", "nats-server", "sandbox")
 SCALABLE = ("ingress", "router", "provider-worker")
 
@@ -27,22 +27,22 @@ class Places:
     ingress_fd: int
     admin_fd: int
     sandbox_fd: int
+    lock_fd: int  # held by all that write to the home, so that nobody else starts on it before they ended
 
 
 def nats_server(home: Home, places: Places, environment: Mapping[str, str]) -> Spec:
     """The real nats-server. It knows no notify protocol: connecting to it shows that it is ready."""
     command = (
-        sys.executable,
-        "-I",
-        "-S",
-        str(BOUND),
+        *_BOUND,
         str(places.nats_binary),
         "-c",
         str(places.nats_config),
         "-P",
         str(home.run / "nats-server.pid"),
     )
-    return Spec("nats-server", command, environment, says_ready=False, exclusive=True)
+    return Spec(
+        "nats-server", command, environment, says_ready=False, exclusive=True, passed=(places.lock_fd,)
+    )
 
 
 def services(
@@ -60,7 +60,8 @@ def services(
             **own,
         }
         command = (sys.executable, "-m", "keyrail_" + name.replace("-", "_"))
-        return Spec(name, command, variables, listen_fd=fd, exclusive=exclusive)
+        passed = (places.lock_fd,) if exclusive else ()
+        return Spec(name, command, variables, listen_fd=fd, exclusive=exclusive, passed=passed)
 
     control = {"KEYRAIL_KEYSTORE": str(home.keystore), "KEYRAIL_SANDBOX_URL": places.sandbox_url}
     if places.config is not None:
@@ -71,7 +72,7 @@ def services(
         spec("control", control, fd=places.admin_fd),
         Spec(
             "sandbox",
-            (sys.executable, "-m", "keyrail_sandbox"),
+            (*_BOUND, sys.executable, "-m", "keyrail_sandbox"),
             environment,
             listen_fd=places.sandbox_fd,
         ),

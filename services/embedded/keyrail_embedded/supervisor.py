@@ -89,7 +89,8 @@ class Supervisor:
 
     async def _start(self, spec: Spec, number: int) -> None:
         suffix = f"-{number}" if number else ""
-        child = Child(spec, self._home.logs / f"{spec.service}{suffix}.jsonl", self._changed)
+        kind = "jsonl" if spec.says_ready else "log"  # what knows no notify protocol has its own log format
+        child = Child(spec, self._home.logs / f"{spec.service}{suffix}.{kind}", self._changed)
         self._children.append(child)
         await child.start()
 
@@ -116,6 +117,7 @@ class Supervisor:
             ingress_fd=self._listener.fileno(),
             admin_fd=self._admin.fileno(),
             sandbox_fd=self._sandbox.fileno(),
+            lock_fd=self._home.lock_fd,
         )
         return places, passwords[permissions.ADMIN]
 

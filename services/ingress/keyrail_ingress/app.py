@@ -60,7 +60,6 @@ class Ingress:
 
     async def drain(self) -> None:
         """Accept nothing new, finish what runs, flush the events."""
-        self._face.closing = True
         await self._server.stop()
         await self._events.stop()
         await self._heart.stop()

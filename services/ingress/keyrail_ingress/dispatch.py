@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 
 from nats.aio.msg import Msg
 
@@ -75,7 +76,9 @@ class Dispatcher:
                 )
 
         message = slips.pack(exchange.slip, exchange.body)
-        await self._forwarder.forward(subjects.REQUEST, message, refused)
+        router = self._hearing.instead("router", random.random)
+        address = subjects.request_to(router) if router is not None else None
+        await self._forwarder.forward_to(address, subjects.REQUEST, message, refused)
 
     async def _watch(self) -> None:
         while True:

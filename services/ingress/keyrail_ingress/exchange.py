@@ -36,6 +36,7 @@ class Exchange:
         self.content = False
         self.items: deque[Item] = deque()
         self.queued = 0
+        self.overflowed = False  # the client does not read: waiting for it would be for ever
         self.finished = False
         self.stale_workers: list[str] = []
         self.missing_beats = 0
@@ -99,6 +100,7 @@ class Exchange:
         self.content = self.content or bool(frame.flags & CONTENT)
         self.queued += len(frame.payload)
         if self.queued > MAX_QUEUED:
+            self.overflowed = True
             self.fail(Failure(kind="cancelled", message="The client does not read its answer.", status=499))
             return
         self.items.append(frame.payload)

@@ -54,7 +54,6 @@ class OpenAIFace:
         self._dispatcher = dispatcher
         self._events = events
         self._settings = settings
-        self.closing = False
 
     async def chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         """POST /v1/chat/completions."""
@@ -99,7 +98,7 @@ class OpenAIFace:
     async def _serve(self, slip: Slip, payload: bytes, receive: Receive, send: Send) -> None:
         clock = asyncio.get_running_loop().time
         began = clock()
-        relay = Relay(receive, send, closing=self.closing)
+        relay = Relay(receive, send)
         exchange = self._inbox.register(slip, payload, relay.wake)
         metrics.REQUESTS_IN_FLIGHT.inc()
         outcome = Outcome(500, None, False, None)
@@ -172,7 +171,7 @@ class OpenAIFace:
     async def _refuse(self, receive: Receive, send: Send, failure: Failure) -> None:
         metrics.counter(metrics.REQUESTS, f"{failure.status // 100}xx", "no").inc()
         unread = failure.status in (413, 415)  # the connection can't be used again
-        closing = [("connection", "close")] if unread or self.closing else []
+        closing = [("connection", "close")] if unread else []
         await respond(send, failure, closing, last=not unread)
         if unread:
             await body.discard(receive)

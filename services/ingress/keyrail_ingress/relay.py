@@ -10,7 +10,7 @@ from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import End, Head
 from keyrail.contracts.slips import Spent
 from keyrail.dialects.openai_chat import errors
-from keyrail.http.server import Receive, Send
+from keyrail.http.server import Receive, Send, abort
 from keyrail_ingress.exchange import Exchange, Item
 
 
@@ -27,22 +27,25 @@ class Outcome:
 class Relay:
     """One request's way back."""
 
-    def __init__(self, receive: Receive, send: Send, *, closing: bool) -> None:
+    def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
-        self._closing = closing
         self._waiter: asyncio.Future[None] | None = None
+        self._exchange: Exchange | None = None
         self._gone = False
         self._closed = False
         self._first_byte_at: float | None = None
 
     def wake(self) -> None:
         """There is something new."""
+        if self._exchange is not None and self._exchange.overflowed:
+            abort(self._send)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def run(self, exchange: Exchange) -> Outcome:
         """Relay until the end, or until the client is gone."""
+        self._exchange = exchange
         watcher = asyncio.ensure_future(self._watch())
         started = False
         try:
@@ -81,8 +84,6 @@ class Relay:
         head = exchange.head or Head(status=200, headers=())
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head.headers]
         headers.append((b"x-keyrail-request-id", exchange.slip.request_id.encode()))
-        if self._closing:
-            headers.append((b"connection", b"close"))
         await self._send({"type": "http.response.start", "status": head.status, "headers": headers})
 
     async def _data(self, exchange: Exchange, first: bytes) -> End | Failure | None:
@@ -132,8 +133,6 @@ class Relay:
             ]
             if (cost := total(exchange.spent)) is not None:
                 headers.append(("x-keyrail-cost-usd", format(cost, "f")))
-        if self._closing:
-            headers.append(("connection", "close"))
         return headers
 
 

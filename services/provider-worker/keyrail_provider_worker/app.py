@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from nats.aio.subscription import Subscription
 
 from keyrail.bus.connection import Bus
@@ -38,7 +40,7 @@ class ProviderWorker:
         self._runner = Runner(tools, self._forwarder, self._hearing, settings.max_in_flight)
         self._heart = Heart(bus, self._runner.streams)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
-        self._calls: Subscription | None = None
+        self._calls: list[Subscription] = []
 
     async def start(self) -> None:
         """Return once slips are taken."""
@@ -51,14 +53,17 @@ class ProviderWorker:
         self._events.start()
         self._runner.start()
         await self._bus.subscribe(subjects.cancel(self._bus.instance), self._runner.on_cancel)
-        self._calls = await self._bus.subscribe(subjects.CALLS, self._runner.on_slip, queue="provider-worker")
+        self._calls = [
+            await self._bus.subscribe(subjects.call_to(self._bus.instance), self._runner.on_slip),
+            await self._bus.subscribe(subjects.CALLS, self._runner.on_slip, queue="provider-worker"),
+        ]
         await self._bus.nc.flush()
         self._heart.start()
 
     async def drain(self) -> None:
         """Take nothing new, finish what runs, flush the events."""
-        if self._calls is not None:
-            await self._calls.drain()
+        await self._heart.draining()
+        await asyncio.gather(*(subscription.drain() for subscription in self._calls))
         await self._runner.finish()
         await self._forwarder.settle()
         await self._events.stop()

@@ -20,12 +20,13 @@ from keyrail.contracts.frames import CONTENT, End, Kind, Taken
 from keyrail.contracts.slips import Slip
 from keyrail.contracts.usage import Price
 from keyrail.dialects.openai_chat import request
-from keyrail.http.upstream import Upstream
+from keyrail.http.upstream import NotWritten, Upstream
 from keyrail.providers.base import Provider
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import render, settle
 from keyrail_provider_worker.call import Call, Prepared
 from keyrail_provider_worker.keyring import Chosen, Keyring
+from keyrail_provider_worker.redact import redact
 from keyrail_provider_worker.settle import Course
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Tools:
     provider: Callable[[ProviderConfig], Provider]
 
 
+HANDED_ON = Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
 BROKEN_OFF = Failure(kind="internal", message="The attempt broke off.", status=500)
 
 
@@ -108,12 +110,15 @@ class Attempt:
             return refusal
         if key is None:
             return _no_key(target.provider)
-        if now_ms() >= self.slip.take_by_ms:  # once more, after the wait: see TAKE_BY_MS
+        try:
+            failure = await self._call.run(self._tools.upstream, self._prepare(config, key))
+        except NotWritten:
             self.handed_on = True
-            return Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
-        failure = await self._call.run(self._tools.upstream, self._prepare(config, key))
+            return HANDED_ON
         if failure is None:
             await self._answer()
+        elif key.value is not None:
+            return redact(failure, key.value.reveal())
         return failure
 
     async def _commit(self, key: Chosen | None) -> Failure | None:

@@ -12,7 +12,7 @@ from keyrail.contracts.frames import CONTENT, Kind
 from keyrail.contracts.slips import Slip
 from keyrail.dialects.openai_chat import answer, errors
 from keyrail.dialects.openai_chat.stream import StreamReader
-from keyrail.http.upstream import Upstream, UpstreamError, UpstreamResponse
+from keyrail.http.upstream import NotWritten, Upstream, UpstreamError, UpstreamResponse
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import render
 from keyrail_provider_worker.settle import Course
@@ -56,7 +56,10 @@ class Call:
         self._timeouts = slip.plan.timeouts
 
     async def run(self, upstream: Upstream, prepared: Prepared) -> Failure | None:
-        """None: the whole answer came. Raises CancelledError and BusError; `course` is as far as it got."""
+        """None: the whole answer came. `course` is as far as it got.
+
+        Raises CancelledError, BusError, and NotWritten when the slip was handed on meanwhile.
+        """
         loop = asyncio.get_running_loop()
         self._began = loop.time()
         deadline = self._began + max(0, self.slip.deadline_ms - now_ms()) / 1000
@@ -64,6 +67,9 @@ class Call:
             self._keep_alive = loop.call_later(KEEP_ALIVE_S, self._on_keep_alive)
         try:
             return await self._within(upstream, prepared, deadline)
+        except NotWritten:
+            self.course.written = False
+            raise
         except UpstreamError as error:
             self.course.written = error.written
             return self._broken(error)
@@ -81,7 +87,11 @@ class Call:
             async with (
                 asyncio.timeout_at(min(first_byte_by, deadline)) as clock,
                 upstream.post(
-                    prepared.url, prepared.headers, prepared.body, connect_s=limits.connect_s
+                    prepared.url,
+                    prepared.headers,
+                    prepared.body,
+                    connect_s=limits.connect_s,
+                    may_write=self._may_write,
                 ) as response,
             ):
                 self._on_head(response)
@@ -97,6 +107,10 @@ class Call:
                 return None  # only the connection's reuse is lost
             phase = "total" if asyncio.get_running_loop().time() >= deadline else self._phase
             return self._timed_out(phase)
+
+    def _may_write(self) -> bool:
+        """Whether the slip is still this worker's own: see TAKE_BY_MS."""
+        return now_ms() < self.slip.take_by_ms
 
     def _on_head(self, response: UpstreamResponse) -> None:
         self.course.http_status = response.status

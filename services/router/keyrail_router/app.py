@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from nats.aio.subscription import Subscription
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.forward import Forwarder
-from keyrail.bus.liveness import Heart
+from keyrail.bus.liveness import Hearing, Heart
 from keyrail.bus.views import KvView
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView
@@ -23,24 +25,28 @@ class Router:
         self._heart = Heart(bus)
         self._forwarder = Forwarder(bus)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
-        self._handler = RequestHandler(bus, self._forwarder, lambda: self._view, names.owner)
-        self._subscription: Subscription | None = None
+        self._hearing = Hearing(bus, ("provider-worker",))
+        self._handler = RequestHandler(bus, self._forwarder, self._hearing, lambda: self._view, names.owner)
+        self._subscriptions: list[Subscription] = []
 
     async def start(self) -> None:
         """Return once requests are taken."""
         self._config.start()
         await self._config.loaded.wait()
         await self._forwarder.start()
-        self._subscription = await self._bus.subscribe(
-            subjects.REQUEST, self._handler.on_request, queue="router"
-        )
+        await self._hearing.start()
+        own = subjects.request_to(self._bus.instance)
+        self._subscriptions = [
+            await self._bus.subscribe(own, self._handler.on_request),
+            await self._bus.subscribe(subjects.REQUEST, self._handler.on_request, queue="router"),
+        ]
         await self._bus.nc.flush()
         self._heart.start()
 
     async def drain(self) -> None:
         """Take nothing new; what is queued is still routed, and refusals are still heard."""
-        if self._subscription is not None:
-            await self._subscription.drain()
+        await self._heart.draining()
+        await asyncio.gather(*(subscription.drain() for subscription in self._subscriptions))
         await self._forwarder.settle()
         await self._heart.stop()
 

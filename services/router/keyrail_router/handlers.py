@@ -11,6 +11,7 @@ from nats.aio.msg import Msg
 from keyrail.bus.connection import Bus
 from keyrail.bus.errors import BusError
 from keyrail.bus.forward import Forwarder
+from keyrail.bus.liveness import Hearing
 from keyrail.bus.reply import Reply
 from keyrail.contracts import slips, subjects
 from keyrail.contracts.config import ConfigView
@@ -35,9 +36,17 @@ NOBODY = Failure(
 class RequestHandler:
     """Adds the plan to a slip and forwards it to the first target's workers."""
 
-    def __init__(self, bus: Bus, forwarder: Forwarder, view: Callable[[], ConfigView], owner: Owner) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        forwarder: Forwarder,
+        workers: Hearing,
+        view: Callable[[], ConfigView],
+        owner: Owner,
+    ) -> None:
         self._bus = bus
         self._forwarder = forwarder
+        self._workers = workers
         self._view = view
         self._owner = owner
         self._draw = random.SystemRandom().random
@@ -57,7 +66,9 @@ class RequestHandler:
         metrics.counter(metrics.PLANS, plan.strategy).inc()
         deadline = min(slip.deadline_ms, slip.received_ms + round(plan.timeouts.total_s * 1000))
         planned = slip.replace(plan=plan, deadline_ms=deadline)
-        await self._forwarder.forward(
+        worker = self._workers.instead("provider-worker", self._draw)
+        await self._forwarder.forward_to(
+            subjects.call_to(worker) if worker is not None else None,
             subjects.call(planned.target.provider),
             slips.pack(planned, body),
             lambda: self._fail(planned, NOBODY),

@@ -258,7 +258,7 @@ def test_raw_usage_that_is_no_text_is_rejected() -> None:
     rows.read(data)
 
     assert (len(rows.attempts), len(rows.rejected)) == (1, 1)
-    assert b'"raw":"\xff"' in rows.rejected[0].data
+    assert b'"note":"\xff"' in rows.rejected[0].data
 
 
 def test_rows_of_one_attempt_merge_to_the_highest_rank_in_any_order() -> None:

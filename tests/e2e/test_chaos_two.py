@@ -1,0 +1,147 @@
+"""Two of each: one is stopped, killed or paused under load, and no client notices."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from support.load import Load, Witness, ask
+from support.stack import Stack, chat
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+
+TWO = {"ingress": 2, "router": 2, "provider-worker": 2}
+SHORT = chat("sandbox/stall-50ms")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    stack = Stack(tmp_path_factory.mktemp("two") / "home", scale=TWO)
+    await stack.start()
+    yield stack
+    await stack.close()
+    assert stack.stop() == 0, stack.said()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def stack(running: Stack) -> Stack:
+    """The module's stack, whole again after what the test before did to it."""
+    await running.whole()
+    return running
+
+
+@pytest.mark.parametrize("service", ["ingress", "router", "provider-worker"])
+async def test_one_of_two_leaves_and_no_request_fails(stack: Stack, service: str) -> None:
+    async with Load(stack, SHORT) as load:
+        pid = stack.signal(service, signal.SIGTERM)
+        await stack.replaced(service, pid)
+        await load.more(20)
+    assert not load.failures, load.failures[:3]
+
+
+async def test_no_connection_is_closed_under_a_client_that_thought_for_a_while(stack: Stack) -> None:
+    async def think(seconds: float) -> None:
+        async with stack.http() as client:
+            assert (await ask(client, SHORT)).good
+            sent.release()
+            await leaving.wait()
+            await asyncio.sleep(seconds)
+            answer = await ask(client, SHORT)
+            assert answer.good, (seconds, answer)
+
+    sent, leaving = asyncio.Semaphore(0), asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for n in range(50):
+            group.create_task(think(n / 10))
+        for _ in range(50):
+            await sent.acquire()
+        for index in range(2):
+            stack.signal("ingress", signal.SIGTERM, index)
+        leaving.set()
+
+
+async def test_a_hundred_streams_end_well_while_one_of_their_workers_leaves(stack: Stack) -> None:
+    async def one() -> None:
+        body = chat("sandbox/chunks-40+slow-100ms", stream=True)
+        async with stack.http() as client, client.stream("POST", "/v1/chat/completions", json=body) as answer:
+            lines: list[str] = []
+            async for line in answer.aiter_lines():
+                if line:
+                    lines.append(line)
+                if len(lines) == 3:
+                    begun.release()
+            assert lines[-1] == "data: [DONE]", lines[-1]
+            assert len(lines) > 40
+
+    begun = asyncio.Semaphore(0)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(100):
+            group.create_task(one())
+        for _ in range(100):
+            await begun.acquire()
+        stack.signal("provider-worker", signal.SIGTERM)
+
+
+async def test_a_killed_workers_request_is_answered_by_the_other(stack: Stack) -> None:
+    async with stack.http() as client:
+        request = asyncio.create_task(
+            client.post(
+                "/v1/chat/completions", json=chat("sandbox/stall-4s"), headers={"x-keyrail-team": "kill"}
+            )
+        )
+        first = await the_running(stack, "kill")
+        os.kill(stack.pid_of("provider-worker", first["worker"]), signal.SIGKILL)
+        answer = await request
+    assert (answer.status_code, answer.headers["x-keyrail-attempts"]) == (200, "2")
+    lost, second = sorted(
+        await stack.settled(answer.headers["x-keyrail-request-id"], 2, within_s=45), key=lambda a: a["epoch"]
+    )
+    assert (lost["attempt_id"], lost["status"]) == (first["attempt_id"], "lost")
+    assert lost["cost_usd"] is None, "nobody knows what it cost"
+    assert second["status"] == "ok"
+    assert second["worker"] != first["worker"]
+
+
+async def the_running(stack: Stack, team: str) -> dict[str, Any]:
+    async with asyncio.timeout(3):
+        while True:
+            for row in await stack.attempts():
+                if row["team"] == team and row["status"] == "running":
+                    return row
+
+
+async def test_a_paused_worker_fails_no_request_and_pays_for_none_that_was_handed_on(stack: Stack) -> None:
+    async with Witness(stack) as witness, Load(stack, chat("sandbox/stall-200ms"), kept=8) as load:
+        paused_ms = time.time() * 1000
+        pid = stack.signal("provider-worker", signal.SIGSTOP)
+        try:
+            await asyncio.sleep(10)  # the pause itself is what is tested
+        finally:
+            resumed_ms = time.time() * 1000
+            os.kill(pid, signal.SIGCONT)
+        await load.more(40)
+        await load.__aexit__(None, None, None)
+        calls = await witness.attempts()
+    assert not load.failures, load.failures[:3]
+    ledger = await stack.all_settled()
+    assert calls.keys() <= ledger.keys(), "a paid call is not on the ledger"
+    by_request: dict[str, list[str]] = defaultdict(list)
+    for attempt_id in calls:
+        by_request[ledger[attempt_id]["request_id"]].append(attempt_id)
+    for attempt_ids in by_request.values():
+        *handed_on, _ = sorted(attempt_ids, key=lambda a: ledger[a]["epoch"])
+        for attempt_id in handed_on:
+            assert calls[attempt_id]["started_ms"] < paused_ms + 100, (
+                paused_ms,
+                resumed_ms,
+                calls[attempt_id],
+            )
+    epochs = {row["epoch"] for row in ledger.values()}
+    assert epochs >= {0, 1}, "no request was handed on: the pause did not matter"
