@@ -33,6 +33,10 @@ dev: .venv/.installed-dev ## install what developing needs into .venv
 run: .venv/.installed ## start the embedded stack (Ctrl-C stops it)
 	@exec $(BIN)/keyrail up
 
+.PHONY: demo
+demo: .venv/.installed-dev ## see it work: answers, streams, fallback, weights, costs
+	@$(BIN)/python scripts/demo.py
+
 .PHONY: test
 test: .venv/.installed-dev ## run the test suite
 	$(BIN)/pytest -m "not proof"
