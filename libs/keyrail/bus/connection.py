@@ -115,7 +115,7 @@ class Bus:
             await self.nc.close()
 
     async def _error(self, error: Exception) -> None:
-        metrics.BUS_ERRORS.labels(type(error).__name__).inc()
+        metrics.counter(metrics.BUS_ERRORS, type(error).__name__).inc()
         log.warning("bus error", extra={"error": str(error) or type(error).__name__})
 
     async def _disconnected(self) -> None:

@@ -111,7 +111,7 @@ class EventPublisher:
                 await self._bus.js.publish(self._subject, payload, timeout=ACK_TIMEOUT_S, headers=headers)
                 return
             except (NatsError, APIError, TimeoutError, OSError) as error:
-                metrics.EVENT_RETRIES.labels(self._subject).inc()
+                metrics.counter(metrics.EVENT_RETRIES, self._subject).inc()
                 log.warning("event not acknowledged", extra={"error": str(error) or type(error).__name__})
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, RETRY_MAX_S)

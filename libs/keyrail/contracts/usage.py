@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import JsonValue
+from typing import Any
 
 from keyrail.contracts.base import Contract, Money
 
@@ -24,7 +24,7 @@ class Usage(Contract):
     audio_output_tokens: int | None = None
     served_tier: str | None = None
     estimated: bool = False
-    raw: dict[str, JsonValue] | None = None
+    raw: dict[str, Any] | None = None  # was JSON before, so that checking it again would be in vain
 
 
 class Price(Contract):

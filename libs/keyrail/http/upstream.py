@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import lru_cache
 
 import aiohttp
 
@@ -30,7 +31,7 @@ class UpstreamResponse:
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
-        self.headers: Mapping[str, str] = {k.lower(): v for k, v in response.headers.items()}
+        self.headers: Mapping[str, str] = response.headers  # names in any case
 
     async def read(self, limit: int = MAX_ANSWER) -> bytes:
         """The whole body. Raises UpstreamError when it breaks off or is larger than `limit` bytes."""
@@ -94,7 +95,7 @@ class Upstream:
                 data=body,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=connect_s, sock_connect=connect_s),
+                timeout=_timeout(connect_s),
             )
         except aiohttp.ConnectionTimeoutError as error:
             raise UpstreamError("connecting took too long", written=False, timeout="connect") from error
@@ -110,6 +111,12 @@ class Upstream:
         finally:
             # releases the connection when the body was read to its end, closes it otherwise
             response.close() if not response.content.at_eof() else response.release()
+
+
+@lru_cache(maxsize=64)
+def _timeout(connect_s: float) -> aiohttp.ClientTimeout:
+    """Connecting only: all other waiting is limited by the caller."""
+    return aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
 
 
 def _what(error: Exception) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from pydantic import BaseModel
 
@@ -45,6 +47,18 @@ EVENT_RETRIES = Counter("keyrail_event_retries", "Event publishes tried again", 
 BUS_RECONNECTS = Counter("keyrail_nats_reconnects", "Reconnections to NATS")
 # Counter: errors that the NATS client reported, by class.
 BUS_ERRORS = Counter("keyrail_nats_errors", "Errors of the NATS client", ["error"])
+
+
+@cache
+def counter(metric: Counter, *labels: str) -> Counter:
+    """The counter for these label values. Looking it up anew costs more than counting."""
+    return metric.labels(*labels)
+
+
+@cache
+def histogram(metric: Histogram, *labels: str) -> Histogram:
+    """The histogram for these label values."""
+    return metric.labels(*labels)
 
 
 class Sample(BaseModel):

@@ -111,7 +111,7 @@ class Dispatcher:
         if exchange.content or exchange.slip.epoch + 1 >= watch.MAX_DISPATCHES:
             exchange.fail(lost)
             return
-        metrics.REDISPATCHES.labels(lost.code or "").inc()
+        metrics.counter(metrics.REDISPATCHES, lost.code or "").inc()
         log.warning("dispatched again", extra={"request_id": exchange.slip.request_id, "reason": lost.code})
         worker, before = exchange.worker, exchange.order
         exchange.redispatch(now_ms() + TAKE_BY_MS, lost)

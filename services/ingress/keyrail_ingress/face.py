@@ -141,7 +141,9 @@ class OpenAIFace:
             )
         )
         metrics.REQUEST_SECONDS.observe(ended - began)
-        metrics.REQUESTS.labels(f"{outcome.status // 100}xx", "yes" if slip.facts.stream else "no").inc()
+        metrics.counter(
+            metrics.REQUESTS, f"{outcome.status // 100}xx", "yes" if slip.facts.stream else "no"
+        ).inc()
 
     def _slip(self, caller: Caller, facts: Facts) -> Slip:
         now = now_ms()
@@ -163,14 +165,14 @@ class OpenAIFace:
             _text(headers.get(b"authorization")), _text(headers.get(b"x-api-key")), self._views.tokens
         )
         if isinstance(record, Failure):
-            metrics.AUTH_FAILURES.labels(record.code or "").inc()
+            metrics.counter(metrics.AUTH_FAILURES, record.code or "").inc()
             return record
         return admission.tagged(
             record, _text(headers.get(b"x-keyrail-team")), _text(headers.get(b"x-keyrail-feature"))
         )
 
     async def _refuse(self, receive: Receive, send: Send, failure: Failure) -> None:
-        metrics.REQUESTS.labels(f"{failure.status // 100}xx", "no").inc()
+        metrics.counter(metrics.REQUESTS, f"{failure.status // 100}xx", "no").inc()
         unread = failure.status in (413, 415)  # the connection can't be used again
         closing = [("connection", "close")] if unread or self.closing else []
         await respond(send, failure, closing, last=not unread)

@@ -18,6 +18,7 @@ from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, End, Kind, Taken
 from keyrail.contracts.slips import Slip
+from keyrail.contracts.usage import Price
 from keyrail.dialects.openai_chat import request
 from keyrail.http.upstream import Upstream
 from keyrail.providers.base import Provider
@@ -42,6 +43,9 @@ class Tools:
     provider: Callable[[ProviderConfig], Provider]
 
 
+BROKEN_OFF = Failure(kind="internal", message="The attempt broke off.", status=500)
+
+
 class Attempt:
     """Runs once. `cost_usd` is known after `run`."""
 
@@ -57,6 +61,7 @@ class Attempt:
         self._course = Course()
         self._call = Call(slip, self.reply, self._course)
         self._started: AttemptStarted | None = None
+        self._price: Price | None = None
 
     @property
     def content_sent(self) -> bool:
@@ -70,7 +75,7 @@ class Attempt:
 
     async def run(self) -> Failure | None:
         """None: the client has the whole answer. The ledger has the attempt in every case."""
-        failure: Failure | None = Failure(kind="internal", message="The attempt broke off.", status=500)
+        failure: Failure | None = BROKEN_OFF
         try:
             failure = await self._run()
         except asyncio.CancelledError:
@@ -139,8 +144,8 @@ class Attempt:
     async def _answer(self) -> None:
         """The rest of a whole answer: its price, its head, its end."""
         assert self._started is not None
-        self.cost_usd = settle.price(self._started, self._course).cost_usd
-        cost = render.total(self.slip, self.cost_usd)
+        self._price = settle.price(self._started, self._course)
+        cost = render.total(self.slip, self._price.cost_usd)
         body = self._call.answer
         if body is not None:
             self.reply.hold(Kind.HEAD, render.head(self.slip, length=len(body), cost_usd=cost))
@@ -158,10 +163,10 @@ class Attempt:
 
     def _settle(self, failure: Failure | None) -> None:
         provider = self.slip.target.provider
-        metrics.ATTEMPTS.labels(provider, failure.kind if failure else "ok").inc()
+        metrics.counter(metrics.ATTEMPTS, provider, failure.kind if failure else "ok").inc()
         if self._started is None:
             return
-        paid = settle.price(self._started, self._course)
+        paid = self._price or settle.price(self._started, self._course)
         self.cost_usd = paid.cost_usd
         self._tools.events.post(settle.settled(self._started, self._course, failure, paid))
         _count(provider, self._course, paid.cost_usd)
@@ -203,11 +208,11 @@ class Attempt:
 
 def _count(provider: str, course: Course, cost_usd: Decimal | None) -> None:
     if cost_usd is None:
-        metrics.UNKNOWN_PRICE.labels(provider).inc()
+        metrics.counter(metrics.UNKNOWN_PRICE, provider).inc()
     else:
-        metrics.COST_USD.labels(provider).inc(float(cost_usd))
-    metrics.TOKENS.labels(provider, "input").inc(course.usage.input_tokens or 0)
-    metrics.TOKENS.labels(provider, "output").inc(course.usage.output_tokens or 0)
+        metrics.counter(metrics.COST_USD, provider).inc(float(cost_usd))
+    metrics.counter(metrics.TOKENS, provider, "input").inc(course.usage.input_tokens or 0)
+    metrics.counter(metrics.TOKENS, provider, "output").inc(course.usage.output_tokens or 0)
 
 
 def _no_key(provider: str) -> Failure:

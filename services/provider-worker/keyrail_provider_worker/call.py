@@ -105,7 +105,9 @@ class Call:
             if name in response.headers:
                 self.course.upstream_id = response.headers[name][:128]
                 break
-        metrics.FIRST_BYTE_SECONDS.labels(self._provider).observe(self.course.first_byte_ms / 1000)
+        metrics.histogram(metrics.FIRST_BYTE_SECONDS, self._provider).observe(
+            self.course.first_byte_ms / 1000
+        )
 
     async def _whole(
         self, response: UpstreamResponse, clock: asyncio.Timeout, deadline: float

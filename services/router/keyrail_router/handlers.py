@@ -51,10 +51,10 @@ class RequestHandler:
             return
         plan = policy.decide(self._view(), slip.facts, self._owner, self._draw())
         if isinstance(plan, Failure):
-            metrics.PLANS.labels("none").inc()
+            metrics.counter(metrics.PLANS, "none").inc()
             await self._fail(slip, plan)
             return
-        metrics.PLANS.labels(plan.strategy).inc()
+        metrics.counter(metrics.PLANS, plan.strategy).inc()
         deadline = min(slip.deadline_ms, slip.received_ms + round(plan.timeouts.total_s * 1000))
         planned = slip.model_copy(update={"plan": plan, "deadline_ms": deadline})
         await self._forwarder.forward(
