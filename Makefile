@@ -49,6 +49,10 @@ proof: .venv/.installed-dev ## run the long proofs in full: kill rounds, soaks, 
 bench: .venv/.installed-dev ## measure against direct calls and, where installed, LiteLLM and Portkey
 	@$(BIN)/python -m bench.run $(BENCH)
 
+.PHONY: schemas
+schemas: .venv/.installed-dev ## write the JSON schemas of the events again
+	$(BIN)/python scripts/export_schemas.py
+
 .PHONY: lint
 lint: .venv/.installed-dev ## ruff, formatting and file sizes
 	$(BIN)/ruff check .
