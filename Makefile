@@ -16,11 +16,11 @@ help: ## list every target
 	@command -v uv >/dev/null && ln -sf "$$(command -v uv)" .venv/bin/uv || $(BIN)/python -m pip install --quiet "uv==$(UV_VERSION)"
 
 .venv/.installed: pyproject.toml uv.lock | .venv/bin/uv
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --locked --inexact --active --quiet
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --locked --inexact --active --quiet --compile-bytecode
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml uv.lock | .venv/bin/uv
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --locked --inexact --active --quiet --group dev
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --locked --inexact --active --quiet --compile-bytecode --group dev
 	@touch $@ .venv/.installed
 
 .PHONY: install
@@ -31,7 +31,7 @@ dev: .venv/.installed-dev ## install what developing needs into .venv
 
 .PHONY: run
 run: .venv/.installed ## start the embedded stack (Ctrl-C stops it)
-	@exec $(BIN)/keyrail up
+	@exec $(BIN)/python -m keyrail_embedded
 
 .PHONY: demo
 demo: .venv/.installed-dev ## see it work: answers, streams, fallback, weights, costs

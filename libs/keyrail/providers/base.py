@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 from keyrail.contracts.slips import Dialect
 from keyrail.dialects.base import Quirks
-from keyrail.pricing.catalogue import catalogue_id
 
 __all__ = ["Provider", "Quirks"]
 
@@ -39,11 +38,6 @@ class Provider:
             )
         if self.base_url and not re.match(r"https?://[^/\s]+", self.base_url):
             raise ValueError(f"the base URL of {self.name} must begin with http:// or https://")
-
-    @property
-    def catalogue(self) -> str | None:
-        """Its name in the price catalogue, None when it is not in there."""
-        return catalogue_id(self.name)
 
     def headers(self, key: str | None) -> dict[str, str]:
         """Headers that carry the key; none without one."""

@@ -3,6 +3,7 @@
 import argparse
 import sys
 
+import keyrail.runtime  # pyright: ignore[reportUnusedImport] # noqa: F401 - before nats is imported
 from keyrail_embedded import up
 
 parser = argparse.ArgumentParser(prog="keyrail up")

@@ -69,6 +69,7 @@ class Supervisor:
         for spec in plan.services(self._home, places, environment, self._scale):
             await self._start(spec, numbers[spec.service])
             numbers[spec.service] += 1
+        self._write_run()
         ready = asyncio.gather(*(child.ready.wait() for child in self._children))
         stop = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait({ready, stop}, timeout=READY_S, return_when=asyncio.FIRST_COMPLETED)

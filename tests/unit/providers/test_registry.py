@@ -28,7 +28,7 @@ def test_each_module_is_a_provider_of_its_own_name() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_each_provider_has_prices_or_fixed_models(name: str) -> None:
     provider = BUILT_IN[name]
-    assert bool(provider.models) != bool(provider.catalogue and catalogue.models(name))
+    assert bool(provider.models) != bool(catalogue.models(name))
     assert provider.base_url.startswith("https://") or not provider.needs_key
     assert bool(provider.env) == provider.needs_key
 
@@ -41,7 +41,6 @@ def test_the_key_travels_in_one_header() -> None:
 def test_a_declared_provider_is_like_a_built_in_one() -> None:
     mine = registry.declared("my-vllm", "http://10.0.0.5:8000/v1/", needs_key=False)
     assert mine == Provider(name="my-vllm", base_url="http://10.0.0.5:8000/v1", needs_key=False)
-    assert mine.catalogue is None
 
 
 def test_declaring_a_built_in_provider_keeps_what_is_known_of_it() -> None:
