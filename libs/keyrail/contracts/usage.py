@@ -30,7 +30,7 @@ class Usage(Contract):
 class Price(Contract):
     """What an attempt cost and who says so. All None: the price is unknown.
 
-    `source` is `provider` (reported in the answer), `catalogue` (genai-prices), `sandbox` or `none-billed`.
+    `source` is `provider` (reported in the answer), `catalogue` (genai-prices), `sandbox` or `not-billed`.
     """
 
     cost_usd: Money | None = None
