@@ -1,0 +1,91 @@
+"""The events as files: what was ever sent can still be read, and a change of a contract is in the diff."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter
+
+from keyrail.contracts.base import Contract
+from keyrail.contracts.events import ATTEMPT_EVENTS, REQUEST_EVENTS
+from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Rows
+from scripts import export_schemas
+
+EXAMPLES = Path(__file__).parent / "examples"
+EVENTS = export_schemas.contracts()
+FILES = sorted(EXAMPLES.glob("*/*.json"))
+READERS: dict[str, TypeAdapter[Any]] = {"attempt": ATTEMPT_EVENTS, "request": REQUEST_EVENTS}
+
+
+def named(path: Path) -> str:
+    return f"{path.parent.name}-{path.stem}"
+
+
+def parsed(path: Path) -> Contract:
+    (event,) = READERS[path.parent.name.partition(".")[0]].validate_json(b"[" + path.read_bytes() + b"]")
+    return event
+
+
+def empty(contract: type[Contract], value: dict[str, Any], where: str = "") -> list[str]:
+    """Fields of the contract, and of those in it, that `value` says nothing of."""
+    missing: list[str] = []
+    for name, field in contract.model_fields.items():
+        inner = field.annotation
+        if name not in value:
+            missing.append(where + name)
+        elif isinstance(inner, type) and issubclass(inner, Contract):
+            missing += empty(inner, value[name], f"{where}{name}.")
+    return missing
+
+
+def test_every_event_has_a_minimal_and_a_full_example() -> None:
+    assert set(EVENTS) == {"attempt.started", "attempt.settled", "request.finished"}
+    for name in EVENTS:
+        assert {path.stem for path in (EXAMPLES / name).iterdir()} >= {"minimal", "full"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_an_example_can_be_read_by_todays_contract(path: Path) -> None:
+    event = parsed(path)
+    assert type(event) is EVENTS[path.parent.name]
+    for name, value in json.loads(path.read_text()).items():
+        if not isinstance(value, dict):
+            assert getattr(event, name) == value
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_the_full_example_is_all_that_its_producer_can_say(name: str) -> None:
+    path = EXAMPLES / name / "full.json"
+    assert empty(EVENTS[name], json.loads(path.read_text())) == []
+    assert json.loads(parsed(path).model_dump_json(exclude_none=True)) == json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_the_minimal_example_has_what_is_required_and_no_more(name: str) -> None:
+    written = json.loads((EXAMPLES / name / "minimal.json").read_text())
+    required = {field for field, info in EVENTS[name].model_fields.items() if info.is_required()}
+    assert set(written) == required | {"event"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=named)
+def test_an_example_becomes_a_row_of_the_ledger(path: Path) -> None:
+    rows = Rows()
+    rows.read(b"[" + path.read_bytes() + b"]")
+    assert rows.rejected == []
+    ((row, columns),) = [
+        *((row, ATTEMPT_COLUMNS) for row in rows.attempts),
+        *((row, REQUEST_COLUMNS) for row in rows.requests),
+    ]
+    shown = dict(zip(columns, row, strict=True))
+    event = json.loads(path.read_text())
+    assert shown["request_id"] == event.get("started", event)["request_id"]
+    if path.stem == "full" and path.parent.name != "attempt.started":
+        assert None not in row, "the full example leaves no column empty"
+
+
+def test_the_committed_schemas_are_those_of_the_contracts() -> None:
+    committed = {path.name: path.read_text() for path in export_schemas.FOLDER.iterdir()}
+    assert committed == export_schemas.schemas(), "run make schemas, and look at the diff"
