@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import get_args
+
+import msgspec
 
 from keyrail.contracts import events
 from keyrail.contracts.base import Contract
@@ -14,14 +17,13 @@ FOLDER = Path(__file__).parents[1] / "libs/keyrail/contracts/schemas/v1"
 
 def contracts() -> dict[str, type[Contract]]:
     """The events by name, such as `attempt.started`."""
-    found = [each for each in vars(events).values() if isinstance(each, type) and issubclass(each, Contract)]
-    return {str(each.model_fields["event"].default): each for each in found if "event" in each.model_fields}
+    return {str(each.__struct_config__.tag): each for each in get_args(events.Event)}
 
 
 def schemas() -> dict[str, str]:
     """What each file should hold, by its name."""
     return {
-        f"{name}.json": json.dumps(contract.model_json_schema(mode="serialization"), indent=2) + "\n"
+        f"{name}.json": json.dumps(msgspec.json.schema(contract), indent=2) + "\n"
         for name, contract in contracts().items()
     }
 

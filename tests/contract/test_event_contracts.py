@@ -6,18 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from pydantic import TypeAdapter
 
 from keyrail.contracts.base import Contract
-from keyrail.contracts.events import ATTEMPT_EVENTS, REQUEST_EVENTS
+from keyrail.contracts.events import Event
 from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Rows
 from scripts import export_schemas
 
 EXAMPLES = Path(__file__).parent / "examples"
 EVENTS = export_schemas.contracts()
 FILES = sorted(EXAMPLES.glob("*/*.json"))
-READERS: dict[str, TypeAdapter[Any]] = {"attempt": ATTEMPT_EVENTS, "request": REQUEST_EVENTS}
 
 
 def named(path: Path) -> str:
@@ -25,19 +24,17 @@ def named(path: Path) -> str:
 
 
 def parsed(path: Path) -> Contract:
-    (event,) = READERS[path.parent.name.partition(".")[0]].validate_json(b"[" + path.read_bytes() + b"]")
-    return event
+    return msgspec.json.decode(path.read_bytes(), type=Event)
 
 
 def empty(contract: type[Contract], value: dict[str, Any], where: str = "") -> list[str]:
     """Fields of the contract, and of those in it, that `value` says nothing of."""
     missing: list[str] = []
-    for name, field in contract.model_fields.items():
-        inner = field.annotation
-        if name not in value:
-            missing.append(where + name)
-        elif isinstance(inner, type) and issubclass(inner, Contract):
-            missing += empty(inner, value[name], f"{where}{name}.")
+    for field in msgspec.structs.fields(contract):
+        if field.name not in value:
+            missing.append(where + field.name)
+        elif isinstance(field.type, type) and issubclass(field.type, Contract):
+            missing += empty(field.type, value[field.name], f"{where}{field.name}.")
     return missing
 
 
@@ -52,7 +49,7 @@ def test_an_example_can_be_read_by_todays_contract(path: Path) -> None:
     event = parsed(path)
     assert type(event) is EVENTS[path.parent.name]
     for name, value in json.loads(path.read_text()).items():
-        if not isinstance(value, dict):
+        if name != "event" and not isinstance(value, dict):
             assert getattr(event, name) == value
 
 
@@ -60,13 +57,13 @@ def test_an_example_can_be_read_by_todays_contract(path: Path) -> None:
 def test_the_full_example_is_all_that_its_producer_can_say(name: str) -> None:
     path = EXAMPLES / name / "full.json"
     assert empty(EVENTS[name], json.loads(path.read_text())) == []
-    assert json.loads(parsed(path).model_dump_json(exclude_none=True)) == json.loads(path.read_text())
+    assert json.loads(parsed(path).encode()) == json.loads(path.read_text())
 
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_the_minimal_example_has_what_is_required_and_no_more(name: str) -> None:
     written = json.loads((EXAMPLES / name / "minimal.json").read_text())
-    required = {field for field, info in EVENTS[name].model_fields.items() if info.is_required()}
+    required = {field.name for field in msgspec.structs.fields(EVENTS[name]) if field.required}
     assert set(written) == required | {"event"}
 
 

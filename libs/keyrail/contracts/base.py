@@ -1,6 +1,7 @@
 """What every contract has in common: frozen, tolerant of fields it does not know, JSON on the wire.
 
-Money is a Decimal in US dollars: a string on the wire, Decimal(18, 12) in the ledger.
+Money is a Decimal in US dollars: a string on the wire (small amounts with an exponent, such as "1.5E-7"),
+Decimal(18, 12) in the ledger.
 """
 
 from __future__ import annotations
