@@ -91,7 +91,7 @@ class Ingress:
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
-            self._views.config = ConfigView.decode(value)
+            self._views.configure(ConfigView.decode(value))
             self._changed.set()
 
     def _on_token(self, key: str, value: bytes) -> None:

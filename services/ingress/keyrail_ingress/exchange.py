@@ -14,7 +14,7 @@ from keyrail.contracts.frames import CONTENT, End, Fail, Frame, Head, Kind, Pass
 from keyrail.contracts.slips import Slip, Spent
 
 MAX_QUEUED = 4 << 20
-"""Bytes that may wait for a client that does not read."""
+"""Bytes of a stream that may wait for a client that does not read."""
 
 Item = bytes | End | Failure
 
@@ -99,12 +99,17 @@ class Exchange:
     def _queue(self, frame: Frame) -> None:
         self.content = self.content or bool(frame.flags & CONTENT)
         self.queued += len(frame.payload)
-        if self.queued > MAX_QUEUED:
+        if self.queued > max(MAX_QUEUED, self._announced()):
             self.overflowed = True
             self.fail(Failure(kind="cancelled", message="The client does not read its answer.", status=499))
             return
         self.items.append(frame.payload)
         self._on_change()
+
+    def _announced(self) -> int:
+        """The length of a whole answer, which its worker sends as fast as it can; 0 for a stream."""
+        headers = dict(self.head.headers) if self.head else {}
+        return int(headers.get("content-length", 0))
 
     def fail(self, failure: Failure) -> None:
         """End the request with this failure."""

@@ -11,7 +11,7 @@ from keyrail.contracts.base import Json, new_id, now_ms
 from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.contracts.events import RequestFinished, RequestStatus
 from keyrail.contracts.failures import Failure
-from keyrail.contracts.slips import TAKE_BY_MS, Facts, Slip
+from keyrail.contracts.slips import TAKE_BY_MS, Facts, Slip, Timeouts
 from keyrail.dialects.openai_chat import request
 from keyrail.http.server import Receive, Scope, Send
 from keyrail.telemetry import metrics
@@ -24,7 +24,6 @@ from keyrail_ingress.relay import Outcome, Relay, respond
 from keyrail_ingress.settings import IngressSettings
 
 ENVELOPE_ROOM = 64 * 1024
-DEADLINE_MS = 600_000
 SINGLE_HEADERS = (b"authorization", b"x-api-key", b"content-length", b"x-keyrail-team", b"x-keyrail-feature")
 
 
@@ -34,6 +33,18 @@ class Views:
     def __init__(self) -> None:
         self.config = ConfigView()
         self.tokens: dict[str, TokenRecord] = {}
+        self.longest_ms = _longest_ms(self.config)
+
+    def configure(self, config: ConfigView) -> None:
+        """Take over a new revision."""
+        self.config = config
+        self.longest_ms = _longest_ms(config)
+
+
+def _longest_ms(config: ConfigView) -> int:
+    """The longest that any request may take: router and worker keep to its own route's limit."""
+    totals = [Timeouts().total_s, *(route.timeouts.total_s for route in config.routes.values())]
+    return round(1000 * max(totals))
 
 
 class OpenAIFace:
@@ -71,7 +82,7 @@ class OpenAIFace:
         parsed = _parse(raw) if isinstance(raw, bytes) else raw
         if isinstance(parsed, Failure):
             return await self._refuse(receive, send, parsed)
-        if len(self._inbox.open) >= self._settings.max_in_flight:
+        if len(self._inbox.open) >= self._settings.max_in_flight or self._events.clogged:
             return await self._refuse(receive, send, _overloaded())
         document, facts = parsed
         slip = self._slip(caller, facts)
@@ -152,7 +163,7 @@ class OpenAIFace:
             team=caller.team,
             feature=caller.feature,
             received_ms=now,
-            deadline_ms=now + DEADLINE_MS,
+            deadline_ms=now + self._views.longest_ms,
             take_by_ms=now + TAKE_BY_MS,
             facts=facts,
         )
