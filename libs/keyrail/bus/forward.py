@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class Forwarder:
         self, subject: str, message: bytes, refused: Refused, *, patience_s: float = PATIENCE_S
     ) -> None:
         """Send to `subject`; `refused` is called once nobody has been there for `patience_s`."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._expire(now)
         token = str(next(self._numbers))
         sent = _Sent(subject, message, refused, now + patience_s, now + patience_s + MEMORY_S)
@@ -89,7 +90,7 @@ class Forwarder:
         sent = self._sent.get(token)
         if sent is None:
             return
-        if asyncio.get_running_loop().time() + RETRY_S < sent.give_up:
+        if time.monotonic() + RETRY_S < sent.give_up:
             self._spawn(self._again(token, sent))
         else:
             del self._sent[token]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -101,11 +102,11 @@ class Hearing:
         """Seconds since the last beat; `since` (monotonic) stands in for one never heard."""
         heard = self.heard.get(instance)
         last = max(heard.at, since) if heard else since
-        return asyncio.get_running_loop().time() - last
+        return time.monotonic() - last
 
     def any_alive(self, service: str, within_s: float = 3.0) -> bool:
         """Whether some instance of the service was heard lately and is not leaving."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         return any(
             h.alive.service == service and not h.alive.leaving and now - h.at < within_s
             for h in self.heard.values()
@@ -117,7 +118,7 @@ class Hearing:
         A paused process still gets its share of its queue group, and only its silence shows that. `draw` is
         uniform in [0, 1).
         """
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         live: list[str] = []
         silent = False
         for instance, heard in self.heard.items():
@@ -136,7 +137,7 @@ class Hearing:
             alive = Alive.decode(msg.data)
         except ValueError:
             return
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         before = self.heard.get(alive.instance)
         self.heard[alive.instance] = Heard(now, alive, before.beats + 1 if before else 1)
         for instance in [i for i, h in self.heard.items() if now - h.at > 600]:

@@ -6,7 +6,7 @@ Decimal(18, 12) in the ledger.
 
 from __future__ import annotations
 
-import os
+import random
 import time
 from collections.abc import Sequence
 from typing import Any, Self
@@ -51,9 +51,12 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+_RANDOM = random.Random()  # noqa: S311 - ids are no secrets, and asking the system for each costs a call to it
+
+
 def new_id() -> str:
     """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random bits."""
-    value = (now_ms() & 0xFFFF_FFFF_FFFF) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = (now_ms() & 0xFFFF_FFFF_FFFF) << 80 | _RANDOM.getrandbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
     text = f"{value:032x}"

@@ -25,6 +25,43 @@ ABORT_S = 5.0
 """How long a closed connection may take to send what its client does not read."""
 
 
+class _Protocol(HttpToolsProtocol):
+    """Sends what one turn of the event loop writes to a connection in one go: head and body together."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(_Gathering(transport, self.loop))
+
+
+class _Gathering(asyncio.Transport):
+    """A transport in front of another one."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._to = transport
+        self._loop = loop
+        self._parts: list[bytes] = []
+        for name in ("get_extra_info", "is_closing", "pause_reading", "resume_reading", "set_protocol"):
+            setattr(self, name, getattr(transport, name))
+
+    def write(self, data: bytes | bytearray | memoryview[int]) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(bytes(data))
+
+    def close(self) -> None:
+        self._flush()
+        self._to.close()
+
+    def abort(self) -> None:
+        self._parts.clear()
+        self._to.abort()
+
+    def _flush(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts and not self._to.is_closing():
+            self._to.write(parts[0] if len(parts) == 1 else b"".join(parts))
+
+
 class _Server(uvicorn.Server):
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -42,7 +79,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             loop="none",
-            http=HttpToolsProtocol,
+            http=_Protocol,
             ws="none",
             lifespan="off",
             access_log=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 
 from nats.aio.msg import Msg
 
@@ -83,7 +84,7 @@ class Dispatcher:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(PERIOD_S)
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             wall = now_ms()
             for exchange in list(self._inbox.open.values()):
                 if not exchange.finished:
@@ -151,5 +152,5 @@ class Dispatcher:
         self._refusals[worker] = self._refusals.get(worker, 0) + 1
 
     async def _reconnected(self) -> None:
-        self._connected_at = asyncio.get_running_loop().time()
+        self._connected_at = time.monotonic()
         self._refusals.clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from typing import Any
 
 from keyrail.bus.connection import Bus
@@ -107,8 +107,7 @@ class OpenAIFace:
         return await _json(send, _model(wanted))
 
     async def _serve(self, slip: Slip, payload: bytes, receive: Receive, send: Send) -> None:
-        clock = asyncio.get_running_loop().time
-        began = clock()
+        began = time.monotonic()
         relay = Relay(receive, send)
         exchange = self._inbox.register(slip, payload, relay.wake)
         metrics.REQUESTS_IN_FLIGHT.inc()
@@ -119,7 +118,7 @@ class OpenAIFace:
         finally:
             metrics.REQUESTS_IN_FLIGHT.dec()
             await self._inbox.close(exchange, reason=_cancel_reason(outcome))
-            self._finished(exchange, outcome, began, clock())
+            self._finished(exchange, outcome, began, time.monotonic())
 
     def _finished(self, exchange: Exchange, outcome: Outcome, began: float, ended: float) -> None:
         slip = exchange.slip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import time
 from collections.abc import Callable
 
 from nats.aio.msg import Msg
@@ -74,7 +75,7 @@ class Inbox:
         if exchange is None:
             await self._late(msg)
             return
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         try:
             for frame in frames.decode(msg.data):
                 exchange.receive(frame, now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -80,7 +81,7 @@ class Relay:
         return None
 
     async def _start(self, exchange: Exchange) -> None:
-        self._first_byte_at = asyncio.get_running_loop().time()
+        self._first_byte_at = time.monotonic()
         head = exchange.head or Head(status=200, headers=())
         headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head.headers]
         headers.append((b"x-keyrail-request-id", exchange.slip.request_id.encode()))
@@ -118,7 +119,7 @@ class Relay:
             return Outcome(
                 exchange.head.status if exchange.head else 200, failure, False, self._first_byte_at
             )
-        self._first_byte_at = asyncio.get_running_loop().time()
+        self._first_byte_at = time.monotonic()
         await respond(self._send, failure, self._failure_headers(exchange))
         return Outcome(failure.status, failure, False, self._first_byte_at)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 
 from keyrail.bus.reply import CHUNK, Reply
@@ -60,11 +61,10 @@ class Call:
 
         Raises CancelledError, BusError, and NotWritten when the slip was handed on meanwhile.
         """
-        loop = asyncio.get_running_loop()
-        self._began = loop.time()
+        self._began = time.monotonic()  # the event loop's own clock, without asking for the loop
         deadline = self._began + max(0, self.slip.deadline_ms - now_ms()) / 1000
         if self.slip.facts.stream:
-            self._keep_alive = loop.call_later(KEEP_ALIVE_S, self._on_keep_alive)
+            self._keep_alive = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._on_keep_alive)
         try:
             return await self._within(upstream, prepared, deadline)
         except NotWritten:
@@ -105,7 +105,7 @@ class Call:
         except TimeoutError:
             if self._reader is not None and self._reader.done:
                 return None  # only the connection's reuse is lost
-            phase = "total" if asyncio.get_running_loop().time() >= deadline else self._phase
+            phase = "total" if time.monotonic() >= deadline else self._phase
             return self._timed_out(phase)
 
     def _may_write(self) -> bool:
@@ -127,7 +127,7 @@ class Call:
         self, response: UpstreamResponse, clock: asyncio.Timeout, deadline: float
     ) -> Failure | None:
         self._phase = "between_chunks"
-        clock.reschedule(min(asyncio.get_running_loop().time() + self._timeouts.between_chunks_s, deadline))
+        clock.reschedule(min(time.monotonic() + self._timeouts.between_chunks_s, deadline))
         read = answer.read_answer(await response.read(), self._provider)
         if isinstance(read, Failure):
             return read
@@ -143,19 +143,18 @@ class Call:
         self, response: UpstreamResponse, clock: asyncio.Timeout, deadline: float
     ) -> Failure | None:
         reader = self._reader = StreamReader(self._provider, include_usage=self.slip.facts.include_usage)
-        loop = asyncio.get_running_loop()
         async for part in response.chunks():
             if reader.done:
                 continue  # the connection can be used again once it is read to its end
             self._phase = "between_chunks"
-            clock.reschedule(min(loop.time() + self._timeouts.between_chunks_s, deadline))
+            clock.reschedule(min(time.monotonic() + self._timeouts.between_chunks_s, deadline))
             out = reader.feed(part)
             if reader.failure is not None:
                 await self._relay(out, flush=reader.content)
                 return reader.failure
             await self._relay(out, flush=reader.content or reader.done)
             if reader.done:
-                clock.reschedule(loop.time() + DRAIN_S)
+                clock.reschedule(time.monotonic() + DRAIN_S)
                 self._phase = "drain"
                 self._account()
         return reader.finish_failure()
@@ -209,7 +208,7 @@ class Call:
             )
 
     def _elapsed_ms(self) -> int:
-        return round((asyncio.get_running_loop().time() - self._began) * 1000)
+        return round((time.monotonic() - self._began) * 1000)
 
     def _broken(self, error: UpstreamError) -> Failure:
         if error.timeout is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 
 from nats.aio.msg import Msg
 
@@ -143,7 +144,7 @@ class Runner:
 
     async def _watch_ingresses(self) -> None:
         """Cancel what an ingress that is gone had asked for."""
-        clock = asyncio.get_running_loop().time
+        clock = time.monotonic
         while True:
             before = clock()
             await asyncio.sleep(PERIOD_S)
@@ -159,4 +160,4 @@ class Runner:
                     task.cancel()
 
     async def _on_reconnect(self) -> None:
-        self._reconnected_at = asyncio.get_running_loop().time()
+        self._reconnected_at = time.monotonic()
