@@ -12,7 +12,9 @@ from pathlib import Path
 
 from keyrail.config import document
 from keyrail.config.problems import ConfigError
+from keyrail.contracts.config import ConfigView
 from keyrail.keys import environment
+from keyrail.keys.base import InvalidKey
 from keyrail.keys.keystore import KeystoreWriter
 from keyrail.providers import registry
 from keyrail_embedded.home import Home, HomeInUse
@@ -43,8 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
     if isinstance(scale, str):
         _say(scale)
         return 2
-    if (problem := _config_problem(config)) is not None:
-        _say(problem)
+    view = _view(config)
+    if isinstance(view, str):
+        _say(view)
         return 2
     home = Home(settings.home)
     try:
@@ -53,15 +56,17 @@ def run(arguments: argparse.Namespace) -> int:
         _say(f"{home.path} is in use: {error}. Stop that one, or choose another KEYRAIL_HOME.")
         return 1
     try:
-        return _locked(home, settings, config, scale)
+        return _locked(home, settings, config, view, scale)
     finally:
         home.release()
 
 
-def _locked(home: Home, settings: EmbeddedSettings, config: Path | None, scale: Mapping[str, int]) -> int:
+def _locked(
+    home: Home, settings: EmbeddedSettings, config: Path | None, view: ConfigView, scale: Mapping[str, int]
+) -> int:
     home.prepare()
     outer = dict(os.environ)  # noqa: TID251
-    clean = _take_keys(home, outer)
+    clean = _take_keys(home, outer, _variables(view))
     if clean is not None:
         home.release()
         os.execve(sys.executable, sys.orig_argv, clean)  # noqa: S606 - once more, without keys in /proc
@@ -76,35 +81,45 @@ def _locked(home: Home, settings: EmbeddedSettings, config: Path | None, scale: 
     return asyncio.run(supervisor.run())
 
 
-def _take_keys(home: Home, outer: Mapping[str, str]) -> dict[str, str] | None:
+def _variables(view: ConfigView) -> dict[str, str]:
+    """Environment variables that bring keys in, and for whom: MY_VLLM_API_KEY for a declared `my-vllm`."""
+    builtins = registry.load()
+    declared = (name for name in view.providers if name not in builtins)
+    names = {f"{name.upper().replace('-', '_')}_API_KEY": name for name in declared}
+    return names | {variable: p.name for p in builtins.values() for variable in p.env}
+
+
+def _take_keys(home: Home, outer: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str] | None:
     """Put provider keys of the environment into the keystore, under the id `env`.
 
     Returns the environment without them, None when there were none.
     """
-    names = {variable: p.name for p in registry.load().values() for variable in p.env}
     found = environment.found(outer, names)
     if not found:
         return None
     writer = KeystoreWriter(home.keystore)
     for provider, value in found.items():
-        asyncio.run(writer.put(TENANT, provider, ENVIRONMENT_KEY, value))
+        try:
+            asyncio.run(writer.put(TENANT, provider, ENVIRONMENT_KEY, value))
+        except InvalidKey as error:
+            _say(f"the key for {provider} in the environment is not taken: {error}")
+            continue
         _say(f"took the key for {provider} from the environment into the keystore (id {ENVIRONMENT_KEY})")
     return {name: value for name, value in outer.items() if name not in names}
 
 
-def _config_problem(config: Path | None) -> str | None:
-    if config is None:
-        return None
+def _view(config: Path | None) -> ConfigView | str:
+    """The configuration, or what is wrong with it."""
     builtins = {name: provider.base_url for name, provider in registry.load().items()}
     try:
-        document.parse(config.read_text(), config.name, builtins)
+        text = config.read_text() if config is not None else ""
+        return document.parse(text, config.name if config is not None else "", builtins)
     except OSError as error:
         return f"{config}: {error.strerror}"
     except UnicodeDecodeError:
         return f"{config}: not UTF-8"
     except ConfigError as error:
         return str(error)
-    return None
 
 
 def _scale(wanted: list[str]) -> dict[str, int] | str:
