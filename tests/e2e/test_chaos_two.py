@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from support.load import Load, Witness, ask
+from support.load import Load, Witness
 from support.stack import Stack, chat
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
@@ -47,24 +47,36 @@ async def test_one_of_two_leaves_and_no_request_fails(stack: Stack, service: str
 
 
 async def test_no_connection_is_closed_under_a_client_that_thought_for_a_while(stack: Stack) -> None:
-    async def think(seconds: float) -> None:
-        async with stack.http() as client:
-            assert (await ask(client, SHORT)).good
-            sent.release()
-            await leaving.wait()
-            await asyncio.sleep(seconds)
-            answer = await ask(client, SHORT)
-            assert answer.good, (seconds, answer)
+    """Each asks again on the very connection that it has, however long it was idle: up to httpx's 5 s."""
 
-    sent, leaving = asyncio.Semaphore(0), asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        for n in range(50):
-            group.create_task(think(n / 10))
-        for _ in range(50):
-            await sent.acquire()
-        for index in range(2):
-            stack.signal("ingress", signal.SIGTERM, index)
-        leaving.set()
+    async def think(seconds: float) -> str:
+        reader, writer = await asyncio.open_connection("127.0.0.1", stack.port)
+        try:
+            assert "connection: close" not in await models(stack, reader, writer)
+            sent.release()
+            await asyncio.sleep(seconds)
+            return await models(stack, reader, writer)
+        finally:
+            writer.close()
+
+    sent = asyncio.Semaphore(0)
+    clients = [asyncio.create_task(think(3 + n / 5)) for n in range(10)]
+    for _ in clients:
+        await sent.acquire()
+    for index in range(2):
+        stack.signal("ingress", signal.SIGTERM, index)
+    heads = await asyncio.gather(*clients)
+    assert "connection: close" in heads[-1], "by then its ingress was leaving"
+
+
+async def models(stack: Stack, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+    """Ask for the models on a connection; returns the head of the answer."""
+    writer.write(f"GET /v1/models HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {stack.key}\r\n\r\n".encode())
+    head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+    assert head.startswith("http/1.1 200"), head
+    length = int(head.split("content-length: ")[1].split("\r\n")[0])
+    await reader.readexactly(length)
+    return head
 
 
 async def test_a_hundred_streams_end_well_while_one_of_their_workers_leaves(stack: Stack) -> None:
@@ -130,6 +142,8 @@ async def test_a_paused_worker_fails_no_request_and_pays_for_none_that_was_hande
         await load.__aexit__(None, None, None)
         calls = await witness.attempts()
     assert not load.failures, load.failures[:3]
+    slow = [answer for answer in load.answers if answer.seconds > 3]
+    assert 0 < len(slow) <= 10, "each client is caught once, then everybody knows"
     ledger = await stack.all_settled()
     assert calls.keys() <= ledger.keys(), "a paid call is not on the ledger"
     by_request: dict[str, list[str]] = defaultdict(list)
