@@ -33,6 +33,10 @@ dev: .venv/.installed-dev ## install what developing needs into .venv
 run: .venv/.installed ## start the embedded stack (Ctrl-C stops it)
 	@exec $(BIN)/python -m keyrail_embedded
 
+.PHONY: demo
+demo: .venv/.installed-dev ## see it work: answers, streams, fallback, weights, costs
+	@$(BIN)/python scripts/demo.py
+
 .PHONY: test
 test: .venv/.installed-dev ## run the test suite
 	$(BIN)/pytest -m "not proof"
@@ -44,6 +48,10 @@ proof: .venv/.installed-dev ## run the long proofs in full: kill rounds, soaks, 
 .PHONY: bench
 bench: .venv/.installed-dev ## measure against direct calls and, where installed, LiteLLM and Portkey
 	@$(BIN)/python -m bench.run $(BENCH)
+
+.PHONY: schemas
+schemas: .venv/.installed-dev ## write the JSON schemas of the events again
+	$(BIN)/python scripts/export_schemas.py
 
 .PHONY: lint
 lint: .venv/.installed-dev ## ruff, formatting and file sizes

@@ -146,10 +146,18 @@ async def test_a_body_just_below_the_limit_is_served_and_the_connection_lives(st
         assert (await client.post(PATH, json=chat("sandbox/echo"))).status_code == 200
 
 
-async def test_a_large_answer_comes_through_whole(stack: Stack) -> None:
+@pytest.mark.parametrize("size", [3_000_000, 20_000_000])
+async def test_a_large_answer_comes_through_whole(stack: Stack, size: int) -> None:
     async with stack.http() as client:
-        answer = await client.post(PATH, json=chat("sandbox/bytes-3000000"))
-    assert len(answer.json()["choices"][0]["message"]["content"]) == 3_000_000
+        answer = await client.post(PATH, json=chat(f"sandbox/bytes-{size}"))
+    assert len(answer.json()["choices"][0]["message"]["content"]) == size
+
+
+async def test_an_answer_beyond_all_bounds_is_an_honest_error(stack: Stack) -> None:
+    async with stack.http() as client:
+        answer = await client.post(PATH, json=chat("sandbox/bytes-40000000"))
+    assert answer.status_code == 502
+    assert "larger than" in answer.json()["error"]["message"]
 
 
 async def raw(stack: Stack, head: str, body: bytes = b"") -> bytes:

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 MAX_EVENTS = 256
 MAX_BYTES = 512 * 1024
+MAX_WAITING = 20_000
+"""About 15 MB. Whoever begins something that will have events asks `clogged` first."""
 LINGER_S = 0.01
 """How long an event that nobody waits for may wait for company."""
 ACK_TIMEOUT_S = 1.0
@@ -43,6 +45,11 @@ class EventPublisher:
         self._idle.set()
         self._count = 0
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def clogged(self) -> bool:
+        """Whether so many events wait for an acknowledgement that no further work should be begun."""
+        return len(self._queue) > MAX_WAITING
 
     def start(self) -> None:
         """Start publishing."""
@@ -72,7 +79,7 @@ class EventPublisher:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _add(self, event: Contract, done: asyncio.Future[None] | None) -> None:
-        self._queue.append((event.model_dump_json(exclude_none=True).encode(), done))
+        self._queue.append((event.encode(), done))
         self._idle.clear()
         self._wake.set()
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nats.aio.msg import Msg
-from pydantic import ValidationError
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.errors import BusError
@@ -70,7 +69,7 @@ class Heart:
         )
         if self._bus.connected:  # a beat that waits in a buffer would be a lie
             with contextlib.suppress(BusError):
-                await self._bus.publish(subjects.alive(self._bus.service), alive.model_dump_json().encode())
+                await self._bus.publish(subjects.alive(self._bus.service), alive.encode())
 
 
 @dataclass(slots=True)
@@ -134,8 +133,8 @@ class Hearing:
 
     async def _on_beat(self, msg: Msg) -> None:
         try:
-            alive = Alive.model_validate_json(msg.data)
-        except ValidationError:
+            alive = Alive.decode(msg.data)
+        except ValueError:
             return
         now = asyncio.get_running_loop().time()
         before = self.heard.get(alive.instance)

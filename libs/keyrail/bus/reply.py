@@ -25,7 +25,7 @@ class Reply:
 
     def hold(self, kind: Kind, payload: Contract | bytes, flags: int = 0) -> None:
         """Add a frame that leaves together with the next one sent."""
-        data = payload if isinstance(payload, bytes) else payload.model_dump_json(exclude_none=True).encode()
+        data = payload if isinstance(payload, bytes) else payload.encode()
         self._held.append(frames.encode(kind, self._epoch, self._hop, self.sequence, data, flags))
         self.sequence += 1
 

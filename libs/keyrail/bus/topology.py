@@ -33,7 +33,7 @@ async def _stream(js: JetStreamContext, stream: Stream, replicas: int) -> None:
     config = StreamConfig(
         name=stream.name,
         subjects=list(stream.subjects),
-        retention=RetentionPolicy.LIMITS,
+        retention=RetentionPolicy(stream.retention),
         discard=DiscardPolicy.NEW,
         storage=StorageType.FILE,
         max_bytes=stream.max_bytes,

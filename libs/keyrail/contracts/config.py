@@ -6,7 +6,7 @@ from keyrail.contracts.base import Contract
 from keyrail.contracts.slips import Dialect, Strategy, Target, Timeouts
 
 
-class ProviderConfig(Contract):
+class ProviderConfig(Contract, frozen=True, kw_only=True):
     """A provider of this installation, built in or declared. `base_url` ends before `/chat/completions`."""
 
     name: str
@@ -15,14 +15,14 @@ class ProviderConfig(Contract):
     needs_key: bool = True
 
 
-class WeightedTarget(Contract):
+class WeightedTarget(Contract, frozen=True, kw_only=True):
     """A target of a route. Weights count only in weighted routes."""
 
     target: Target
     weight: int = 1
 
 
-class RouteConfig(Contract):
+class RouteConfig(Contract, frozen=True, kw_only=True):
     """A named alias with targets and a strategy."""
 
     name: str
@@ -31,7 +31,7 @@ class RouteConfig(Contract):
     timeouts: Timeouts = Timeouts()
 
 
-class ConfigView(Contract):
+class ConfigView(Contract, frozen=True, kw_only=True):
     """One revision, complete: what router, worker and ingress read."""
 
     revision: int = 0
@@ -41,7 +41,7 @@ class ConfigView(Contract):
     models: tuple[str, ...] = ()  # what GET /v1/models lists
 
 
-class TokenRecord(Contract):
+class TokenRecord(Contract, frozen=True, kw_only=True):
     """A virtual key as stored: never its secret, only its SHA-256 (hex)."""
 
     id: str

@@ -7,9 +7,7 @@ redelivered or reordered event changes nothing.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field, TypeAdapter
+from typing import Literal
 
 from keyrail.contracts.base import Contract
 from keyrail.contracts.failures import FailureKind
@@ -23,10 +21,9 @@ RANK_SWEPT = 1
 RANK_SETTLED = 2
 
 
-class AttemptStarted(Contract):
+class AttemptStarted(Contract, frozen=True, kw_only=True, tag_field="event", tag="attempt.started"):
     """A call is about to be written. Published by provider-worker, its ack awaited before the call."""
 
-    event: Literal["attempt.started"] = "attempt.started"
     attempt_id: str
     request_id: str
     epoch: int
@@ -46,10 +43,9 @@ class AttemptStarted(Contract):
     started_ms: int
 
 
-class AttemptSettled(Contract):
+class AttemptSettled(Contract, frozen=True, kw_only=True, tag_field="event", tag="attempt.settled"):
     """How an attempt ended and what it cost. Published by provider-worker, once, retried until acked."""
 
-    event: Literal["attempt.settled"] = "attempt.settled"
     started: AttemptStarted
     status: AttemptStatus
     failure: FailureKind | None = None
@@ -65,10 +61,9 @@ class AttemptSettled(Contract):
     settled_ms: int
 
 
-class RequestFinished(Contract):
+class RequestFinished(Contract, frozen=True, kw_only=True, tag_field="event", tag="request.finished"):
     """A request left the gateway. Published by ingress, once per request that passed authentication."""
 
-    event: Literal["request.finished"] = "request.finished"
     request_id: str
     tenant: str
     key_id: str
@@ -88,6 +83,5 @@ class RequestFinished(Contract):
     duration_ms: int
 
 
-AttemptEvent = Annotated[AttemptStarted | AttemptSettled, Field(discriminator="event")]
-ATTEMPT_EVENTS: TypeAdapter[list[AttemptStarted | AttemptSettled]] = TypeAdapter(list[AttemptEvent])
-REQUEST_EVENTS: TypeAdapter[list[RequestFinished]] = TypeAdapter(list[RequestFinished])
+AttemptEvent = AttemptStarted | AttemptSettled
+Event = AttemptStarted | AttemptSettled | RequestFinished

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import JsonValue
-
-from keyrail.contracts.base import Contract
+from keyrail.contracts.base import Contract, Json
 
 FailureKind = Literal[
     "bad_request",  # the caller's own making; never falls over
@@ -47,7 +45,7 @@ FALLS_OVER: frozenset[FailureKind] = frozenset(
 """Kinds after which another target may be tried, as long as no content has reached the client."""
 
 
-class Failure(Contract):
+class Failure(Contract, frozen=True, kw_only=True):
     """Why an attempt or a request failed.
 
     `status` is the HTTP status for the client. `upstream_status` is the provider's, None when it gave none.
@@ -62,7 +60,7 @@ class Failure(Contract):
     code: str | None = None
     param: str | None = None
     retry_after_s: float | None = None
-    error: dict[str, JsonValue] | None = None
+    error: dict[str, Json] | None = None
 
     @property
     def falls_over(self) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import IntEnum
 
-from keyrail.contracts.base import Contract, Money
+from keyrail.contracts.base import Contract
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Spent
 
@@ -45,7 +46,7 @@ class Frame:
     payload: bytes
 
 
-class Taken(Contract):
+class Taken(Contract, frozen=True, kw_only=True):
     """A worker took the slip and is about to call."""
 
     worker: str
@@ -54,30 +55,30 @@ class Taken(Contract):
     model: str
 
 
-class Passed(Contract):
+class Passed(Contract, frozen=True, kw_only=True):
     """The attempt failed and the slip went on to the next target, which has until `take_by_ms` to take it."""
 
     spent: Spent
     take_by_ms: int
 
 
-class Head(Contract):
+class Head(Contract, frozen=True, kw_only=True):
     """Status and headers for the client, ready to send."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
 
 
-class End(Contract):
+class End(Contract, frozen=True, kw_only=True):
     """The answer is complete. Costs are the request's sum; None is unknown."""
 
     finish: str | None = None
-    cost_usd: Money | None = None
+    cost_usd: Decimal | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
 
 
-class Fail(Contract):
+class Fail(Contract, frozen=True, kw_only=True):
     """The request failed for good. `spent` lists all its attempts, this one included."""
 
     failure: Failure

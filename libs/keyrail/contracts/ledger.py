@@ -4,51 +4,46 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, JsonValue
-
-from keyrail.contracts.base import Contract
+from keyrail.contracts.base import Contract, Json
 
 Grouping = Literal["model", "provider", "team", "feature", "day"]
 PAGE = 2_000
 """Most rows in one answer; ask again with the cursor for the rest."""
 
 
-class CostsQuery(Contract):
+class CostsQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="costs"):
     """Sums over attempts that started at or after `since_ms`. Without `by`: one row, the total."""
 
-    kind: Literal["costs"] = "costs"
     tenant: str | None = None
     by: Grouping | None = None
     since_ms: int | None = None
     cursor: str | None = None
 
 
-class AttemptsQuery(Contract):
+class AttemptsQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="attempts"):
     """Attempts, oldest first."""
 
-    kind: Literal["attempts"] = "attempts"
     tenant: str | None = None
     since_ms: int | None = None
     cursor: str | None = None
 
 
-class RequestQuery(Contract):
+class RequestQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="request"):
     """One request with its attempts; `rows` is empty when the ledger does not know it."""
 
-    kind: Literal["request"] = "request"
     tenant: str | None = None
     request_id: str
 
 
-class LedgerQuery(Contract):
+class LedgerQuery(Contract, frozen=True, kw_only=True):
     """One question."""
 
-    query: CostsQuery | AttemptsQuery | RequestQuery = Field(discriminator="kind")
+    query: CostsQuery | AttemptsQuery | RequestQuery
 
 
-class LedgerPage(Contract):
+class LedgerPage(Contract, frozen=True, kw_only=True):
     """A page of rows, as JSON objects; money is a string. `error` is a sentence when the question failed."""
 
-    rows: list[dict[str, JsonValue]] = []
+    rows: list[dict[str, Json]] = []
     cursor: str | None = None
     error: str | None = None

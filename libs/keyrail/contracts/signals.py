@@ -5,7 +5,7 @@ from __future__ import annotations
 from keyrail.contracts.base import Contract
 
 
-class Alive(Contract):
+class Alive(Contract, frozen=True, kw_only=True):
     """Each instance says this every second on `alive(service)`, and once more with `leaving` when it goes.
 
     `streams` (provider-worker only): request id to (epoch, hop, last sequence sent), so that a lost last
@@ -20,7 +20,7 @@ class Alive(Contract):
     streams: dict[str, tuple[int, int, int]] = {}
 
 
-class Cancel(Contract):
+class Cancel(Contract, frozen=True, kw_only=True):
     """Ingress to one worker: stop all attempts of this request up to and including `epoch` and `hop`."""
 
     request_id: str

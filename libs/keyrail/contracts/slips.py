@@ -7,11 +7,12 @@ provider-worker forwards it again for a fallback. Whoever holds the slip acts; t
 from __future__ import annotations
 
 import struct
-from typing import Literal
+from decimal import Decimal
+from typing import Annotated, Literal
 
-from pydantic import Field
+import msgspec
 
-from keyrail.contracts.base import Contract, Money
+from keyrail.contracts.base import Contract
 from keyrail.contracts.failures import Failure
 
 TAKE_BY_MS = 3_000
@@ -22,7 +23,7 @@ Dialect = Literal["openai-chat"]
 Strategy = Literal["direct", "alias", "fallback", "weighted"]
 
 
-class Timeouts(Contract):
+class Timeouts(Contract, frozen=True, kw_only=True):
     """Seconds for one upstream call; `total` is for the whole request."""
 
     connect_s: float = 5.0
@@ -31,7 +32,7 @@ class Timeouts(Contract):
     total_s: float = 600.0
 
 
-class Facts(Contract):
+class Facts(Contract, frozen=True, kw_only=True):
     """What ingress read from the body once, so that nobody downstream has to open it."""
 
     dialect: Dialect = "openai-chat"
@@ -44,14 +45,14 @@ class Facts(Contract):
     json_schema: bool = False
 
 
-class Target(Contract):
+class Target(Contract, frozen=True, kw_only=True):
     """One provider and the name the provider itself gives the model."""
 
     provider: str
     model: str
 
 
-class Plan(Contract):
+class Plan(Contract, frozen=True, kw_only=True):
     """The router's answer: ordered targets and why."""
 
     strategy: Strategy
@@ -62,17 +63,17 @@ class Plan(Contract):
     timeouts: Timeouts = Timeouts()
 
 
-class Spent(Contract):
+class Spent(Contract, frozen=True, kw_only=True):
     """An attempt that ended before this slip moved on. `cost_usd` None: unknown, not zero."""
 
     attempt_id: str | None
     provider: str
     model: str
     failure: Failure
-    cost_usd: Money | None = None
+    cost_usd: Decimal | None = None
 
 
-class Slip(Contract):
+class Slip(Contract, frozen=True, kw_only=True):
     """One request on its way.
 
     `inbox` is the request's own subject at ingress: every frame goes there. `epoch` is raised by ingress when
@@ -94,7 +95,7 @@ class Slip(Contract):
     take_by_ms: int
     facts: Facts
     plan: Plan | None = None
-    position: int = Field(default=0, ge=0)
+    position: Annotated[int, msgspec.Meta(ge=0)] = 0
     spent: tuple[Spent, ...] = ()
     head_sent: bool = False  # the client already has a status line: a late failure is an event, not a status
 
@@ -110,7 +111,7 @@ _LENGTH = struct.Struct(">I")
 
 def pack(slip: Slip, body: bytes) -> bytes:
     """The message of a slip: 4 bytes of length (big endian), the slip as JSON, the body as it is."""
-    envelope = slip.model_dump_json(exclude_defaults=True).encode()
+    envelope = slip.encode()
     return b"".join((_LENGTH.pack(len(envelope)), envelope, body))
 
 
@@ -122,4 +123,4 @@ def unpack(message: bytes) -> tuple[Slip, bytes]:
     end = _LENGTH.size + length
     if len(message) < end:
         raise ValueError("the slip is cut short")
-    return Slip.model_validate_json(message[_LENGTH.size : end]), message[end:]
+    return Slip.decode(message[_LENGTH.size : end]), message[end:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from keyrail.contracts import subjects
 
@@ -11,12 +12,16 @@ GIB = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """A JetStream stream on disk. Full means that publishers are refused: money is never forgotten."""
+    """A JetStream stream on disk. Full means that publishers are refused: money is never forgotten.
+
+    Retention `interest` keeps a message until every durable has acknowledged it, `limits` for `max_age_s`.
+    """
 
     name: str
     subjects: tuple[str, ...]
     max_bytes: int
     max_age_s: float
+    retention: Literal["interest", "limits"] = "interest"
     duplicate_window_s: float = 10.0
 
 
@@ -40,7 +45,13 @@ class Bucket:
 
 
 EVENTS = Stream("KEYRAIL_EVENTS", (subjects.EVENTS,), max_bytes=4 * GIB, max_age_s=14 * 86_400)
-DEAD_LETTERS = Stream("KEYRAIL_DLQ", (subjects.DEAD_LETTERS,), max_bytes=GIB // 4, max_age_s=90 * 86_400)
+DEAD_LETTERS = Stream(
+    "KEYRAIL_DLQ",
+    (subjects.DEAD_LETTERS,),
+    max_bytes=GIB // 4,
+    max_age_s=90 * 86_400,
+    retention="limits",
+)
 COST_ACCOUNTING = Durable("cost-accounting", EVENTS.name, subjects.EVENTS)
 CONFIG = Bucket("keyrail_config", history=64)
 TOKENS = Bucket("keyrail_tokens")

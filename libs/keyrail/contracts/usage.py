@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
-from keyrail.contracts.base import Contract, Money
+from keyrail.contracts.base import Contract
 
 
-class Usage(Contract):
+class Usage(Contract, frozen=True, kw_only=True):
     """Tokens of one attempt. None is unknown, never zero.
 
     `input_tokens` is the whole prompt, cached parts included; the cache counts are parts of it.
@@ -27,12 +28,12 @@ class Usage(Contract):
     raw: dict[str, Any] | None = None  # was JSON before, so that checking it again would be in vain
 
 
-class Price(Contract):
+class Price(Contract, frozen=True, kw_only=True):
     """What an attempt cost and who says so. All None: the price is unknown.
 
-    `source` is `provider` (reported in the answer), `catalogue` (genai-prices), `sandbox` or `none-billed`.
+    `source` is `provider` (reported in the answer), `catalogue` (genai-prices), `sandbox` or `not-billed`.
     """
 
-    cost_usd: Money | None = None
+    cost_usd: Decimal | None = None
     source: str | None = None
     version: str | None = None

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import aiohttp
 
-MAX_ANSWER = 64 << 20
+MAX_ANSWER = 32 << 20
 MAX_HEADER = 16 * 1024
 
 

@@ -62,10 +62,8 @@ class Control:
             await publishing.publish_token(self._bus.js, key, DEFAULT_TENANT)
 
     async def _ask(self, query: LedgerQuery) -> LedgerPage:
-        answer = await self._bus.nc.request(
-            subjects.LEDGER, query.model_dump_json().encode(), timeout=QUESTION_S
-        )
-        return LedgerPage.model_validate_json(answer.data)
+        answer = await self._bus.nc.request(subjects.LEDGER, query.encode(), timeout=QUESTION_S)
+        return LedgerPage.decode(answer.data)
 
     async def _metrics(self) -> bytes:
         return await gather.exposition(self._bus, self._hearing)

@@ -17,7 +17,7 @@ def view(text: str, filename: str, *, sandbox_url: str | None, with_key: Collect
     if sandbox_url is not None:
         builtins[sandbox.PROVIDER.name] = sandbox_url
     parsed = document.parse(text, filename, builtins)
-    return parsed.model_copy(update={"models": _models(parsed, with_key)})
+    return parsed.replace(models=_models(parsed, with_key))
 
 
 def _models(view: ConfigView, with_key: Collection[str]) -> tuple[str, ...]:

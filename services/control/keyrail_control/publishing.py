@@ -20,10 +20,10 @@ async def publish_config(js: JetStreamContext, view: ConfigView) -> ConfigView:
     """Make `view` the current revision, unless it already is. Returns it with its number."""
     bucket = await js.key_value(streams.CONFIG.name)
     current = await _current(bucket)
-    if current is not None and current.model_copy(update={"revision": 0}) == view:
+    if current is not None and current.replace(revision=0) == view:
         return current
-    numbered = view.model_copy(update={"revision": current.revision + 1 if current else 1})
-    document = numbered.model_dump_json().encode()
+    numbered = view.replace(revision=current.revision + 1 if current else 1)
+    document = numbered.encode()
     await bucket.put(f"revision.{numbered.revision}", document)
     await bucket.put(CURRENT, document)
     return numbered
@@ -41,7 +41,7 @@ async def publish_token(js: JetStreamContext, key: str, tenant: str) -> None:
         created_ms=now_ms(),
     )
     bucket = await js.key_value(streams.TOKENS.name)
-    await bucket.put(record.id, record.model_dump_json().encode())
+    await bucket.put(record.id, record.encode())
 
 
 async def _current(bucket: KeyValue) -> ConfigView | None:
@@ -49,4 +49,4 @@ async def _current(bucket: KeyValue) -> ConfigView | None:
         entry = await bucket.get(CURRENT)
     except KeyNotFoundError:
         return None
-    return ConfigView.model_validate_json(entry.value or b"{}")
+    return ConfigView.decode(entry.value or b"{}")

@@ -6,8 +6,6 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
-
 from keyrail.contracts.ledger import AttemptsQuery, CostsQuery, LedgerPage, LedgerQuery, RequestQuery
 from keyrail_cost_accounting import queries
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
@@ -24,19 +22,19 @@ class Answers:
     async def answer(self, data: bytes) -> bytes:
         """Whatever goes wrong is in the page's `error`."""
         try:
-            query = LedgerQuery.model_validate_json(data).query
+            query = LedgerQuery.decode(data).query
             page = await asyncio.to_thread(self._page, query)
-        except ValidationError:
-            page = LedgerPage(error="the question cannot be read")
         except queries.BadCursor as error:
             page = LedgerPage(error=str(error))
+        except ValueError:
+            page = LedgerPage(error="the question cannot be read")
         except LedgerUnavailable as error:
             log.warning("question not answered", extra={"error": str(error)[:500]})
             page = LedgerPage(error="the ledger does not answer at the moment")
         except Exception:  # an asker without an answer would wait for its whole timeout
             log.exception("question not answered")
             page = LedgerPage(error="internal error")
-        return page.model_dump_json().encode()
+        return page.encode()
 
     def _page(self, query: CostsQuery | AttemptsQuery | RequestQuery) -> LedgerPage:
         if isinstance(query, RequestQuery):

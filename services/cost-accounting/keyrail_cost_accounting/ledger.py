@@ -9,7 +9,8 @@ import clickhouse_connect
 import msgspec
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
-from pydantic import JsonValue
+
+from keyrail.contracts.base import Json
 
 Parameter = str | int | list[str]
 
@@ -49,7 +50,7 @@ class Ledger(Protocol):
         """Insert rows (JSONCompactEachRow), once for each token. Raises LedgerUnavailable."""
         ...
 
-    def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, JsonValue]]:
+    def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
         """Rows of a SELECT, by column name. Raises LedgerUnavailable."""
         ...
 
@@ -78,7 +79,7 @@ class ClickHouse:
         except (ClickHouseError, OSError) as error:
             raise LedgerUnavailable(str(error)) from error
 
-    def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, JsonValue]]:
+    def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
         try:
             answer = self._reader.raw_query(sql, parameters=dict(parameters), fmt="JSONEachRow")
         except (ClickHouseError, OSError) as error:
@@ -97,7 +98,7 @@ class ClickHouse:
         self._writer.close()
 
 
-_ROW: msgspec.json.Decoder[dict[str, JsonValue]] = msgspec.json.Decoder(dict[str, object])  # pyright: ignore[reportAssignmentType]
+_ROW: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder(dict[str, object])  # pyright: ignore[reportAssignmentType]
 
 
 def open_ledger(where: str, *, user: str | None = None, password: str = "") -> ClickHouse:

@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-from pydantic import JsonValue
-
+from keyrail.contracts.base import Json
 from keyrail.contracts.ledger import PAGE, AttemptsQuery, CostsQuery, Grouping, LedgerPage, RequestQuery
 
 PAGE_BYTES = 800_000
@@ -18,7 +17,7 @@ PAGE_BYTES = 800_000
 SETTLING = timedelta(seconds=60)
 """How long after its last attempt a request may go on without a row: the next hop, or a late event."""
 
-Record = dict[str, JsonValue]
+Record = dict[str, Json]
 
 
 class BadCursor(ValueError):
@@ -165,9 +164,9 @@ def page(query: CostsQuery | AttemptsQuery, rows: Sequence[Record]) -> LedgerPag
     if isinstance(query, CostsQuery):
         cursor = str(fitting[-1][GROUP_KEY]) if more else None
         shown = [{name: value for name, value in row.items() if name != GROUP_KEY} for row in fitting]
-        return LedgerPage.model_construct(rows=shown, cursor=cursor, error=None)
+        return LedgerPage(rows=shown, cursor=cursor, error=None)
     cursor = f"{fitting[-1]['started_at']} {fitting[-1]['attempt_id']}" if more else None
-    return LedgerPage.model_construct(rows=list(fitting), cursor=cursor, error=None)
+    return LedgerPage(rows=list(fitting), cursor=cursor, error=None)
 
 
 def request_page(own: Sequence[Record], its_attempts: Sequence[Record], now: datetime) -> LedgerPage:
@@ -182,7 +181,7 @@ def request_page(own: Sequence[Record], its_attempts: Sequence[Record], now: dat
     record["attempts"] = list(its_attempts)
     if len(json.dumps(record)) > PAGE_BYTES:
         return LedgerPage(error=f"the request has {len(its_attempts)} attempts: more than one answer holds")
-    return LedgerPage.model_construct(rows=[record], cursor=None, error=None)
+    return LedgerPage(rows=[record], cursor=None, error=None)
 
 
 def _derived(its_attempts: Sequence[Record], now: datetime) -> Record:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from pydantic import ValidationError
 
 from keyrail.contracts import subjects
 from keyrail.contracts.base import now_ms
@@ -77,8 +76,8 @@ class Sweeper:
 
     async def _alive(self, msg: Msg) -> None:
         try:
-            alive = Alive.model_validate_json(msg.data)
-        except ValidationError:
+            alive = Alive.decode(msg.data)
+        except ValueError:
             log.warning("an announcement of a worker cannot be read")
             return
         self._heard[alive.instance] = _monotonic_ms()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.events import EventPublisher
@@ -45,7 +46,10 @@ class Ingress:
         self._server = HttpServer(routes.app(), fd=settings.listen_fd, port=settings.port)
 
     async def start(self) -> None:
-        """Listen on HTTP at once (for /healthz); return once the first request would be served."""
+        """Accept connections once the keys are known; return once the first request would be served.
+
+        Until then they wait in the listening socket, which may be shared: no valid key is refused.
+        """
         await self._hearing.start()
         await self._inbox.start()
         await self._dispatcher.start()
@@ -53,10 +57,9 @@ class Ingress:
         self._heart.start()
         self._config.start()
         self._tokens.start()
+        await self._until(lambda: self._views.config.revision > 0 and bool(self._views.tokens))
         await self._server.start()
-        while not self._ready():
-            self._changed.clear()
-            await self._changed.wait()
+        await self._until(self._ready)
 
     async def drain(self) -> None:
         """Accept nothing new, finish what runs, flush the events."""
@@ -64,6 +67,11 @@ class Ingress:
         await self._events.stop()
         await self._heart.stop()
         await self._dispatcher.stop()
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            self._changed.clear()
+            await self._changed.wait()
 
     def _ready(self) -> bool:
         return (
@@ -83,11 +91,11 @@ class Ingress:
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
-            self._views.config = ConfigView.model_validate_json(value)
+            self._views.configure(ConfigView.decode(value))
             self._changed.set()
 
     def _on_token(self, key: str, value: bytes) -> None:
-        self._views.tokens[key] = TokenRecord.model_validate_json(value)
+        self._views.tokens[key] = TokenRecord.decode(value)
         self._changed.set()
 
     def _on_token_gone(self, key: str) -> None:

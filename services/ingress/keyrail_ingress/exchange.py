@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from pydantic import ValidationError
-
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, End, Fail, Frame, Head, Kind, Passed, Taken
 from keyrail.contracts.slips import Slip, Spent
 
 MAX_QUEUED = 4 << 20
-"""Bytes that may wait for a client that does not read."""
+"""Bytes of a stream that may wait for a client that does not read."""
 
 Item = bytes | End | Failure
 
@@ -49,7 +47,7 @@ class Exchange:
         order = (frame.epoch, frame.hop)
         if self.finished or order < self.order:
             if frame.kind == Kind.TAKEN and order < self.order:
-                self.stale_workers.append(Taken.model_validate_json(frame.payload).worker)
+                self.stale_workers.append(Taken.decode(frame.payload).worker)
             return
         if order > self.order:
             if frame.epoch != self.slip.epoch:
@@ -61,7 +59,7 @@ class Exchange:
         self.expected += 1
         try:
             self._apply(frame, now)
-        except ValidationError:
+        except ValueError:
             self.fail(_lost("A part of the answer could not be read."))
 
     def _next_attempt(self, order: tuple[int, int]) -> None:
@@ -74,25 +72,25 @@ class Exchange:
     def _apply(self, frame: Frame, now: float) -> None:
         match frame.kind:
             case Kind.TAKEN:
-                self.attempt = Taken.model_validate_json(frame.payload)
+                self.attempt = Taken.decode(frame.payload)
                 self.worker = self.attempt.worker
                 self.taken_at = now
             case Kind.PASSED:
-                passed = Passed.model_validate_json(frame.payload)
+                passed = Passed.decode(frame.payload)
                 self.spent = (*self.spent, passed.spent)
                 self.take_by_ms = passed.take_by_ms
                 self.worker = None
                 self._next_attempt((frame.epoch, frame.hop + 1))
             case Kind.HEAD:
-                head = Head.model_validate_json(frame.payload)
+                head = Head.decode(frame.payload)
                 self.head = self.head or head  # only the first reaches the client
                 self._on_change()
             case Kind.DATA:
                 self._queue(frame)
             case Kind.END:
-                self._finish(End.model_validate_json(frame.payload))
+                self._finish(End.decode(frame.payload))
             case Kind.FAIL:
-                fail = Fail.model_validate_json(frame.payload)
+                fail = Fail.decode(frame.payload)
                 self.spent = fail.spent or self.spent
                 self._finish(fail.failure)
             case _:
@@ -101,12 +99,17 @@ class Exchange:
     def _queue(self, frame: Frame) -> None:
         self.content = self.content or bool(frame.flags & CONTENT)
         self.queued += len(frame.payload)
-        if self.queued > MAX_QUEUED:
+        if self.queued > max(MAX_QUEUED, self._announced()):
             self.overflowed = True
             self.fail(Failure(kind="cancelled", message="The client does not read its answer.", status=499))
             return
         self.items.append(frame.payload)
         self._on_change()
+
+    def _announced(self) -> int:
+        """The length of a whole answer, which its worker sends as fast as it can; 0 for a stream."""
+        headers = dict(self.head.headers) if self.head else {}
+        return int(headers.get("content-length", 0))
 
     def fail(self, failure: Failure) -> None:
         """End the request with this failure."""
@@ -137,13 +140,11 @@ class Exchange:
                 failure=lost,
             )
             self.spent = (*self.spent, gone)
-        self.slip = self.slip.model_copy(
-            update={
-                "epoch": self.slip.epoch + 1,
-                "take_by_ms": take_by_ms,
-                "spent": self.spent,
-                "head_sent": self.head is not None,
-            }
+        self.slip = self.slip.replace(
+            epoch=self.slip.epoch + 1,
+            take_by_ms=take_by_ms,
+            spent=self.spent,
+            head_sent=self.head is not None,
         )
         self.take_by_ms = take_by_ms
         self._next_attempt((self.slip.epoch, 0))

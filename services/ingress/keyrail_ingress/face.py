@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pydantic import JsonValue
-
 from keyrail.bus.connection import Bus
 from keyrail.bus.events import EventPublisher
-from keyrail.contracts.base import new_id, now_ms
+from keyrail.contracts.base import Json, new_id, now_ms
 from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.contracts.events import RequestFinished, RequestStatus
 from keyrail.contracts.failures import Failure
-from keyrail.contracts.slips import TAKE_BY_MS, Facts, Slip
+from keyrail.contracts.slips import TAKE_BY_MS, Facts, Slip, Timeouts
 from keyrail.dialects.openai_chat import request
 from keyrail.http.server import Receive, Scope, Send
 from keyrail.telemetry import metrics
@@ -26,7 +24,6 @@ from keyrail_ingress.relay import Outcome, Relay, respond
 from keyrail_ingress.settings import IngressSettings
 
 ENVELOPE_ROOM = 64 * 1024
-DEADLINE_MS = 600_000
 SINGLE_HEADERS = (b"authorization", b"x-api-key", b"content-length", b"x-keyrail-team", b"x-keyrail-feature")
 
 
@@ -36,6 +33,18 @@ class Views:
     def __init__(self) -> None:
         self.config = ConfigView()
         self.tokens: dict[str, TokenRecord] = {}
+        self.longest_ms = _longest_ms(self.config)
+
+    def configure(self, config: ConfigView) -> None:
+        """Take over a new revision."""
+        self.config = config
+        self.longest_ms = _longest_ms(config)
+
+
+def _longest_ms(config: ConfigView) -> int:
+    """The longest that any request may take: router and worker keep to its own route's limit."""
+    totals = [Timeouts().total_s, *(route.timeouts.total_s for route in config.routes.values())]
+    return round(1000 * max(totals))
 
 
 class OpenAIFace:
@@ -73,7 +82,7 @@ class OpenAIFace:
         parsed = _parse(raw) if isinstance(raw, bytes) else raw
         if isinstance(parsed, Failure):
             return await self._refuse(receive, send, parsed)
-        if len(self._inbox.open) >= self._settings.max_in_flight:
+        if len(self._inbox.open) >= self._settings.max_in_flight or self._events.clogged:
             return await self._refuse(receive, send, _overloaded())
         document, facts = parsed
         slip = self._slip(caller, facts)
@@ -89,7 +98,7 @@ class OpenAIFace:
         wanted = path.removeprefix("/v1/models").removeprefix("/")
         known = self._views.config.models
         if not wanted:
-            listing: list[JsonValue] = [_model(name) for name in known]
+            listing: list[Json] = [_model(name) for name in known]
             return await _json(send, {"object": "list", "data": listing})
         if wanted not in known:
             message = f"The model {wanted!r} does not exist here."
@@ -154,7 +163,7 @@ class OpenAIFace:
             team=caller.team,
             feature=caller.feature,
             received_ms=now,
-            deadline_ms=now + DEADLINE_MS,
+            deadline_ms=now + self._views.longest_ms,
             take_by_ms=now + TAKE_BY_MS,
             facts=facts,
         )
@@ -216,12 +225,12 @@ def _overloaded() -> Failure:
     return Failure(kind="capacity", message=message, status=503, code="overloaded", retry_after_s=1)
 
 
-def _model(name: str) -> dict[str, JsonValue]:
+def _model(name: str) -> dict[str, Json]:
     owner = name.partition("/")[0] if "/" in name else "keyrail"
     return {"id": name, "object": "model", "created": 0, "owned_by": owner}
 
 
-async def _json(send: Send, document: dict[str, JsonValue]) -> None:
+async def _json(send: Send, document: dict[str, Json]) -> None:
     payload = request.dump(document)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(payload)).encode())]
     await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -65,7 +65,7 @@ class Inbox:
         """Tell a worker to stop a request's attempts up to and including this epoch and hop."""
         message = Cancel(request_id=request_id, epoch=upto[0], hop=upto[1], reason=reason)
         try:
-            await self._bus.publish(subjects.cancel(worker), message.model_dump_json().encode())
+            await self._bus.publish(subjects.cancel(worker), message.encode())
         except BusError as error:
             log.warning("cancel not sent", extra={"request_id": request_id, "error": str(error)})
 
@@ -98,5 +98,5 @@ class Inbox:
             return
         for frame in frames.decode(msg.data):
             if frame.kind == Kind.TAKEN:
-                worker = Taken.model_validate_json(frame.payload).worker
+                worker = Taken.decode(frame.payload).worker
                 await self.cancel(worker, request_id, (LAST, LAST), "client gone")

@@ -76,4 +76,4 @@ class ProviderWorker:
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
-            self._view = ConfigView.model_validate_json(value)
+            self._view = ConfigView.decode(value)

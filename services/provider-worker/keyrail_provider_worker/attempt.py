@@ -45,6 +45,13 @@ class Tools:
 
 
 HANDED_ON = Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
+LEDGER_AWAY = Failure(
+    kind="unavailable",
+    message="The ledger does not acknowledge, so nothing is called.",
+    status=503,
+    code="ledger_unavailable",
+    retry_after_s=1,
+)
 BROKEN_OFF = Failure(kind="internal", message="The attempt broke off.", status=500)
 
 
@@ -123,14 +130,15 @@ class Attempt:
 
     async def _commit(self, key: Chosen | None) -> Failure | None:
         """Have the attempt on the ledger before anything is paid for. No acknowledgement means no call."""
+        if self._tools.events.clogged:
+            return LEDGER_AWAY
         self._started = self._start_event(key)
         left_s = (self.slip.take_by_ms - now_ms()) / 1000
         try:
             async with asyncio.timeout(max(0.0, left_s)):
                 await self._tools.events.commit(self._started)
         except TimeoutError:
-            message = "The ledger does not acknowledge, so nothing is called."
-            return Failure(kind="unavailable", message=message, status=503, code="ledger_unavailable")
+            return LEDGER_AWAY
         return None
 
     def _prepare(self, config: ProviderConfig, key: Chosen) -> Prepared:

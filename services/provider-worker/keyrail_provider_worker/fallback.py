@@ -27,12 +27,10 @@ def next_slip(slip: Slip, spent: Spent, now_ms: int, *, head_sent: bool) -> Slip
     position = slip.position + 1
     if not spent.failure.falls_over or position >= len(slip.plan.targets) or now_ms >= slip.deadline_ms:
         return None
-    return slip.model_copy(
-        update={
-            "position": position,
-            "hop": slip.hop + 1,
-            "take_by_ms": now_ms + TAKE_BY_MS,
-            "spent": (*slip.spent, spent),
-            "head_sent": head_sent,
-        }
+    return slip.replace(
+        position=position,
+        hop=slip.hop + 1,
+        take_by_ms=now_ms + TAKE_BY_MS,
+        spent=(*slip.spent, spent),
+        head_sent=head_sent,
     )

@@ -17,7 +17,7 @@ class Chosen:
 
 
 class Keyring:
-    """Chooses among a tenant's keys of a provider: the heaviest, then the first by id."""
+    """Chooses among a tenant's keys of a provider: the heaviest, then the first by id; weight 0 never."""
 
     def __init__(self, store: KeyReader) -> None:
         self._store = store
@@ -25,7 +25,7 @@ class Keyring:
     async def choose(self, tenant: str, provider: str, *, needed: bool) -> Chosen | None:
         """A key, or None when one is needed and there is none that can be read."""
         try:
-            keys = await self._store.keys(tenant, provider)
+            keys = [key for key in await self._store.keys(tenant, provider) if key.weight > 0]
             if keys:
                 best = min(keys, key=lambda k: (-k.weight, k.id))
                 return Chosen(best.id, await self._store.value(best))

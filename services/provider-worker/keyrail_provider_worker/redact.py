@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from pydantic import JsonValue
-
+from keyrail.contracts.base import Json
 from keyrail.contracts.failures import Failure
 
 REDACTED = "[redacted]"
@@ -18,17 +17,15 @@ SHORTEST = 8
 
 def redact(failure: Failure, key: str) -> Failure:
     """The failure without the key's value, wherever the provider's words have it."""
-    return failure.model_copy(
-        update={
-            "message": _text(failure.message, key),
-            "code": _text(failure.code, key) if failure.code else failure.code,
-            "param": _text(failure.param, key) if failure.param else failure.param,
-            "error": cast("dict[str, JsonValue] | None", _value(failure.error, key)),
-        }
+    return failure.replace(
+        message=_text(failure.message, key),
+        code=_text(failure.code, key) if failure.code else failure.code,
+        param=_text(failure.param, key) if failure.param else failure.param,
+        error=cast("dict[str, Json] | None", _value(failure.error, key)),
     )
 
 
-def _value(value: JsonValue, key: str) -> JsonValue:
+def _value(value: Json, key: str) -> Json:
     if isinstance(value, str):
         return _text(value, key)
     if isinstance(value, list):

@@ -6,7 +6,6 @@ import asyncio
 import logging
 
 from nats.aio.msg import Msg
-from pydantic import ValidationError
 
 from keyrail.bus.errors import BusError
 from keyrail.bus.forward import Forwarder
@@ -90,8 +89,8 @@ class Runner:
         if not msg.data:
             return
         try:
-            cancel = Cancel.model_validate_json(msg.data)
-        except ValidationError:
+            cancel = Cancel.decode(msg.data)
+        except ValueError:
             log.error("a cancel could not be read")
             return
         upto = (cancel.epoch, cancel.hop)

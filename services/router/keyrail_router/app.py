@@ -52,4 +52,4 @@ class Router:
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
-            self._view = ConfigView.model_validate_json(value)
+            self._view = ConfigView.decode(value)

@@ -65,7 +65,7 @@ class RequestHandler:
             return
         metrics.counter(metrics.PLANS, plan.strategy).inc()
         deadline = min(slip.deadline_ms, slip.received_ms + round(plan.timeouts.total_s * 1000))
-        planned = slip.model_copy(update={"plan": plan, "deadline_ms": deadline})
+        planned = slip.replace(plan=plan, deadline_ms=deadline)
         worker = self._workers.instead("provider-worker", self._draw)
         await self._forwarder.forward_to(
             subjects.call_to(worker) if worker is not None else None,

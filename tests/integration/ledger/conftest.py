@@ -141,9 +141,9 @@ def ask(nc: Client) -> Ask:
     """Ask a question over the bus, as control does."""
 
     async def question(query: CostsQuery | AttemptsQuery | RequestQuery) -> LedgerPage:
-        data = LedgerQuery(query=query).model_dump_json().encode()
+        data = LedgerQuery(query=query).encode()
         answer = await nc.request(subjects.LEDGER, data, timeout=10)
-        return LedgerPage.model_validate_json(answer.data)
+        return LedgerPage.decode(answer.data)
 
     return question
 

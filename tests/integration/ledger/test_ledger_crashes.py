@@ -13,8 +13,8 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from keyrail.contracts import streams, subjects
-from keyrail.contracts.base import new_id, now_ms
-from keyrail.contracts.events import ATTEMPT_EVENTS, AttemptSettled, AttemptStarted
+from keyrail.contracts.base import encode_all, new_id, now_ms
+from keyrail.contracts.events import AttemptSettled, AttemptStarted
 from keyrail.contracts.ledger import AttemptsQuery, CostsQuery, LedgerPage, RequestQuery
 from keyrail.contracts.signals import Alive
 from keyrail.contracts.usage import Price
@@ -88,14 +88,14 @@ async def test_a_consumer_killed_between_insert_and_ack_counts_nothing_twice(
     )
     for _ in range(10):
         attempt = started()
-        await js.publish(subjects.EVENT_ATTEMPT, ATTEMPT_EVENTS.dump_json([attempt, ended(attempt)]))
+        await js.publish(subjects.EVENT_ATTEMPT, encode_all([attempt, ended(attempt)]))
 
     async with process(server, tmp_path, "hang") as killed:
         await says(killed, "inserted")
     assert (await js.consumer_info(durable.stream, durable.name)).num_ack_pending == 10
 
     more = started()
-    await js.publish(subjects.EVENT_ATTEMPT, ATTEMPT_EVENTS.dump_json([more, ended(more)]))
+    await js.publish(subjects.EVENT_ATTEMPT, encode_all([more, ended(more)]))
     async with process(server, tmp_path, "serve") as again:
         await says(again, "ready")
         await settled()
@@ -108,12 +108,12 @@ async def test_what_a_silent_worker_left_open_is_settled_as_lost_until_its_settl
     server: str, js: JetStreamContext, tmp_path: Path, ask: Ask, settled: Settled
 ) -> None:
     dead, living = started("dead"), started("living")
-    await js.publish(subjects.EVENT_ATTEMPT, ATTEMPT_EVENTS.dump_json([dead, living]))
+    await js.publish(subjects.EVENT_ATTEMPT, encode_all([dead, living]))
 
     async def live() -> None:
         while True:
             alive = Alive(service="provider-worker", instance="living", sent_ms=now_ms())
-            await js._nc.publish(subjects.alive("provider-worker"), alive.model_dump_json().encode())  # pyright: ignore[reportPrivateUsage]
+            await js._nc.publish(subjects.alive("provider-worker"), alive.encode())  # pyright: ignore[reportPrivateUsage]
             await asyncio.sleep(0.2)
 
     async def statuses() -> dict[str, object]:
@@ -134,10 +134,10 @@ async def test_what_a_silent_worker_left_open_is_settled_as_lost_until_its_settl
             dead.attempt_id: ("lost", None, True),
             living.attempt_id: ("running", None, False),
         }
-        await js.publish(subjects.EVENT_ATTEMPT, ATTEMPT_EVENTS.dump_json([dead]))
+        await js.publish(subjects.EVENT_ATTEMPT, encode_all([dead]))
         await settled()
         assert (await statuses())[dead.attempt_id] == ("lost", None, True)
-        await js.publish(subjects.EVENT_ATTEMPT, ATTEMPT_EVENTS.dump_json([ended(dead)]))
+        await js.publish(subjects.EVENT_ATTEMPT, encode_all([ended(dead)]))
         await settled()
         assert (await statuses())[dead.attempt_id] == ("ok", "0.01", False)
     heartbeat.cancel()

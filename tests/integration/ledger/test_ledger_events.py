@@ -7,15 +7,13 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 
+import msgspec
 import pytest
 from nats.js import JetStreamContext
-from pydantic import JsonValue
 
 from keyrail.contracts import streams, subjects
-from keyrail.contracts.base import new_id, now_ms
+from keyrail.contracts.base import Json, encode_all, new_id, now_ms
 from keyrail.contracts.events import (
-    ATTEMPT_EVENTS,
-    REQUEST_EVENTS,
     AttemptSettled,
     AttemptStarted,
     RequestFinished,
@@ -47,7 +45,7 @@ def started(**changes: object) -> AttemptStarted:
         "worker": "worker-1",
         "started_ms": now_ms(),
     }
-    return AttemptStarted.model_validate(values | changes)
+    return msgspec.convert(values | changes, AttemptStarted)
 
 
 def ended(start: AttemptStarted, cost: str | None = "0.000001234567", **changes: object) -> AttemptSettled:
@@ -60,7 +58,7 @@ def ended(start: AttemptStarted, cost: str | None = "0.000001234567", **changes:
         "duration_ms": 1200,
         "settled_ms": start.started_ms + 1200,
     }
-    return AttemptSettled.model_validate(values | changes)
+    return msgspec.convert(values | changes, AttemptSettled)
 
 
 def finished(start: AttemptStarted, **changes: object) -> RequestFinished:
@@ -79,18 +77,18 @@ def finished(start: AttemptStarted, **changes: object) -> RequestFinished:
         "received_ms": start.started_ms - 2,
         "duration_ms": 1210,
     }
-    return RequestFinished.model_validate(values | changes)
+    return msgspec.convert(values | changes, RequestFinished)
 
 
 async def attempts(js: JetStreamContext, *events: AttemptStarted | AttemptSettled) -> None:
-    await js.publish(subjects.EVENT_ATTEMPT, ATTEMPT_EVENTS.dump_json(list(events)))
+    await js.publish(subjects.EVENT_ATTEMPT, encode_all(list(events)))
 
 
 async def requests(js: JetStreamContext, *events: RequestFinished) -> None:
-    await js.publish(subjects.EVENT_REQUEST, REQUEST_EVENTS.dump_json(list(events)))
+    await js.publish(subjects.EVENT_REQUEST, encode_all(list(events)))
 
 
-async def total(ask: Ask) -> Mapping[str, JsonValue]:
+async def total(ask: Ask) -> Mapping[str, Json]:
     page = await ask(CostsQuery())
     assert page.error is None
     return page.rows[0]
@@ -193,11 +191,9 @@ async def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on(
     js: JetStreamContext, ledger: ClickHouse, start: Start, ask: Ask, settled: Settled, metrics: Metrics
 ) -> None:
     good, mixed = started(), started()
-    bad = json.loads(mixed.model_dump_json()) | {"epoch": -1}
+    bad = json.loads(mixed.encode()) | {"epoch": -1}
     await js.publish(subjects.EVENT_ATTEMPT, b"no json")
-    await js.publish(
-        subjects.EVENT_ATTEMPT, json.dumps([bad, json.loads(ended(mixed).model_dump_json())]).encode()
-    )
+    await js.publish(subjects.EVENT_ATTEMPT, json.dumps([bad, json.loads(ended(mixed).encode())]).encode())
     await js.publish("kr.v1.evt.unheard-of", b"[]")
     await attempts(js, ended(good))
 
@@ -232,7 +228,7 @@ class Faulty:
             raise LedgerUnavailable("injected")
         self.inner.insert(table, columns, rows, token)
 
-    def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, JsonValue]]:
+    def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
         return self.inner.ask(sql, parameters)
 
     def command(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> None:
@@ -292,7 +288,7 @@ async def test_more_attempts_than_a_page_are_all_listed(
     while True:
         page = await ask(AttemptsQuery(cursor=cursor))
         assert page.error is None
-        assert len(page.model_dump_json()) < 1_000_000
+        assert len(page.encode()) < 1_000_000
         seen += [str(row["attempt_id"]) for row in page.rows]
         if (cursor := page.cursor) is None:
             break
@@ -315,7 +311,7 @@ async def test_a_bad_question_has_an_answer(
 
     answer = await js._nc.request(subjects.LEDGER, question, timeout=5)  # pyright: ignore[reportPrivateUsage]
 
-    assert error in (LedgerPage.model_validate_json(answer.data).error or "")
+    assert error in (LedgerPage.decode(answer.data).error or "")
 
 
 async def test_values_are_parameters_and_never_sql(ledger: ClickHouse, start: Start, ask: Ask) -> None:

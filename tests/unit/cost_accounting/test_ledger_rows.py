@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyrail.contracts import events, usage
-from keyrail.contracts.events import ATTEMPT_EVENTS, REQUEST_EVENTS, AttemptSettled, AttemptStarted
+from keyrail.contracts.base import encode_all
+from keyrail.contracts.events import AttemptSettled, AttemptStarted
 from keyrail_cost_accounting import wire
 from keyrail_cost_accounting.migrate import shipped
 from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row, Rows, encode, merged
@@ -61,7 +62,7 @@ UNKNOWN = dict.fromkeys(
 
 def read(*found: AttemptStarted | AttemptSettled) -> list[dict[str, object]]:
     rows = Rows()
-    rows.read(ATTEMPT_EVENTS.dump_json(list(found)))
+    rows.read(encode_all(list(found)))
     assert not rows.rejected
     return [dict(zip(ATTEMPT_COLUMNS, row, strict=True)) for row in rows.attempts]
 
@@ -146,7 +147,7 @@ def test_a_finished_request_is_a_row() -> None:
         duration_ms=5,
     )
     rows = Rows()
-    rows.read(REQUEST_EVENTS.dump_json([finished]))
+    rows.read(encode_all([finished]))
 
     assert dict(zip(REQUEST_COLUMNS, rows.requests[0], strict=True)) == {
         "request_id": B,
@@ -180,10 +181,13 @@ def test_a_finished_request_is_a_row() -> None:
         (usage.Price, wire.Price),
     ],
 )
-def test_the_mirror_has_the_fields_of_its_contract(contract: type, mirror: type[msgspec.Struct]) -> None:
-    fields = {name: field.is_required() for name, field in contract.model_fields.items() if name != "event"}
+def test_the_mirror_has_the_fields_of_its_contract(
+    contract: type[msgspec.Struct], mirror: type[msgspec.Struct]
+) -> None:
+    def fields(of: type[msgspec.Struct]) -> dict[str, bool]:
+        return {field.name: field.required for field in msgspec.structs.fields(of)}
 
-    assert {field.name: field.required for field in msgspec.structs.fields(mirror)} == fields
+    assert fields(mirror) == fields(contract)
 
 
 def test_every_column_of_the_tables_is_written() -> None:
@@ -195,7 +199,7 @@ def test_every_column_of_the_tables_is_written() -> None:
 
 
 def test_one_bad_event_does_not_take_its_neighbours_with_it() -> None:
-    good = json.loads(STARTED.model_dump_json())
+    good = json.loads(STARTED.encode())
     bad = [good | {"epoch": "two"}, good | {"event": "attempt.paused"}, good | {"attempt_id": "x"}, 5]
     rows = Rows()
     rows.read(json.dumps([good, *bad, good]).encode())
@@ -217,8 +221,8 @@ def test_what_is_no_array_of_events_is_rejected_whole(data: bytes) -> None:
 @pytest.mark.parametrize("cost", ["1000000", "-1000000", "NaN", "Infinity", "1e300"])
 def test_a_cost_that_no_column_holds_is_rejected_and_not_rounded(cost: str) -> None:
     settled = AttemptSettled(started=STARTED, status="ok", duration_ms=1, settled_ms=STARTED.started_ms)
-    event = json.loads(settled.model_dump_json())
-    event["price"]["cost_usd"] = cost
+    event = json.loads(settled.encode())
+    event["price"] = {"cost_usd": cost}
     rows = Rows()
     rows.read(json.dumps([event]).encode())
 
@@ -242,22 +246,28 @@ def test_a_cost_keeps_its_value_to_twelve_places(cost: Decimal) -> None:
 
 
 def test_raw_usage_that_is_no_text_is_rejected() -> None:
-    settled = AttemptSettled(started=STARTED, status="ok", duration_ms=1, settled_ms=STARTED.started_ms)
-    data = ATTEMPT_EVENTS.dump_json([settled, STARTED]).replace(b'"raw":null', b'"raw":"\xff"')
+    settled = AttemptSettled(
+        started=STARTED,
+        status="ok",
+        duration_ms=1,
+        settled_ms=STARTED.started_ms,
+        usage=usage.Usage(raw={"note": "text"}),
+    )
+    data = encode_all([settled, STARTED]).replace(b'"text"', b'"\xff"')
     rows = Rows()
     rows.read(data)
 
     assert (len(rows.attempts), len(rows.rejected)) == (1, 1)
-    assert b'"raw":"\xff"' in rows.rejected[0].data
+    assert b'"note":"\xff"' in rows.rejected[0].data
 
 
 def test_rows_of_one_attempt_merge_to_the_highest_rank_in_any_order() -> None:
     rank = ATTEMPT_COLUMNS.index("rank")
     settled = AttemptSettled(started=STARTED, status="ok", duration_ms=1, settled_ms=STARTED.started_ms)
-    other = STARTED.model_copy(update={"attempt_id": B})
+    other = STARTED.replace(attempt_id=B)
     for order in ([STARTED, settled, other], [settled, other, STARTED], [settled, settled, STARTED, other]):
         rows = Rows()
-        rows.read(ATTEMPT_EVENTS.dump_json(order))
+        rows.read(encode_all(order))
         assert sorted((str(row[0]), row[rank]) for row in merged(rows.attempts)) == [(A, 2), (B, 0)]
 
 

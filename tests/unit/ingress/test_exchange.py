@@ -29,7 +29,7 @@ def new(epoch: int = 0) -> Exchange:
 def frame(
     kind: Kind, sequence: int, payload: Contract | bytes = b"", *, epoch: int = 0, hop: int = 0
 ) -> Frame:
-    data = payload if isinstance(payload, bytes) else payload.model_dump_json().encode()
+    data = payload if isinstance(payload, bytes) else payload.encode()
     return Frame(kind, CONTENT if kind == Kind.DATA else 0, epoch, hop, sequence, data)
 
 

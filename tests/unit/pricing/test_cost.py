@@ -211,7 +211,7 @@ def test_recorded_usage_objects_cost_what_the_library_says() -> None:
                 provider = entry["provider_id"]
                 if provider not in checked or entry["api_flavor"] != flavours[provider] or "model" not in row:
                     continue
-                usage = usage_of(row["body"]["usage"]).model_copy(update={"raw": None})
+                usage = usage_of(row["body"]["usage"]).replace(raw=None)
                 ours = price(provider, row["model"], usage, RECORDED_AT)
                 if "input_price" not in entry:
                     assert ours == Price(), row["body"]

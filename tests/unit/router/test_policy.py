@@ -26,7 +26,7 @@ aliases:
 """
 VIEW = document.parse(
     CONFIG, "keyrail.yaml", {"openai": "https://api.openai.com/v1", "groq": "https://api.groq.com/openai/v1"}
-).model_copy(update={"revision": 7})
+).replace(revision=7)
 
 
 def decide(model: str, draw: float = 0.0, view: ConfigView = VIEW) -> Plan:
@@ -86,8 +86,6 @@ def test_a_weighted_route_draws_by_weight_and_keeps_the_others_as_fallbacks() ->
 
 def test_a_target_without_weight_never_serves() -> None:
     route = VIEW.routes["split"]
-    off = route.targets[1].model_copy(update={"weight": 0})
-    view = VIEW.model_copy(
-        update={"routes": {"split": route.model_copy(update={"targets": (route.targets[0], off)})}}
-    )
+    off = route.targets[1].replace(weight=0)
+    view = VIEW.replace(routes={"split": route.replace(targets=(route.targets[0], off))})
     assert shown(decide("split", 0.999999, view)) == ["openai/gpt-5.4-mini"]

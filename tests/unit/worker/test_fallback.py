@@ -35,7 +35,7 @@ def test_the_slip_goes_on_to_the_next_target_with_what_was_spent() -> None:
 
 
 def test_after_the_last_target_there_is_none() -> None:
-    last = SLIP.model_copy(update={"position": 1})
+    last = SLIP.replace(position=1)
     assert fallback.next_slip(last, spent(), 1_000, head_sent=False) is None
 
 
@@ -50,7 +50,7 @@ def test_what_the_caller_or_this_gateway_did_wrong_does_not_fall_over(kind: Fail
 
 
 def test_the_cost_header_is_the_sum_over_all_attempts() -> None:
-    slip = SLIP.model_copy(update={"spent": (spent(cost=Decimal("0.1")),)})
+    slip = SLIP.replace(spent=(spent(cost=Decimal("0.1")),))
     assert render.total(slip, Decimal("0.02")) == Decimal("0.12")
     headers = dict(render.head(slip, length=2, cost_usd=Decimal("0.12")).headers)
     assert headers["x-keyrail-cost-usd"] == "0.12"
@@ -58,6 +58,6 @@ def test_the_cost_header_is_the_sum_over_all_attempts() -> None:
 
 
 def test_one_unknown_cost_makes_the_sum_unknown() -> None:
-    slip = SLIP.model_copy(update={"spent": (spent(cost=None),)})
+    slip = SLIP.replace(spent=(spent(cost=None),))
     assert render.total(slip, Decimal("0.02")) is None
     assert "x-keyrail-cost-usd" not in dict(render.head(slip, length=2, cost_usd=None).headers)

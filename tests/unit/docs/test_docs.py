@@ -1,0 +1,72 @@
+"""What the documents name is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from keyrail.config import document
+from keyrail.providers import registry
+from keyrail_embedded.settings import EmbeddedSettings
+
+ROOT = Path(__file__).parents[3]
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "services/*/README.md", "bench/README.md")
+    for path in ROOT.glob(pattern)
+)
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)(?:#([^)]+))?\)")
+CARD = ("consumes", "publishes", "may reach", "state", "scales on", "on failure")
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target, anchor in LINK.findall(path.read_text()):
+        there = path.parent / target
+        assert there.exists(), target
+        assert not anchor or anchor in anchors(there), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_target_of_make_that_is_named_exists(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    blocks = re.findall(r"`make ([a-z ]+)`|^    make ([a-z]+)", path.read_text(), re.MULTILINE)
+    for inline, block in blocks:
+        assert set((inline or block).split()) <= targets
+
+
+def test_every_service_has_a_card_of_at_most_thirty_lines() -> None:
+    cards = sorted(ROOT.glob("services/*/README.md"))
+    assert [card.parent.name for card in cards] == sorted(p.name for p in (ROOT / "services").iterdir())
+    for card in cards:
+        lines = card.read_text().splitlines()
+        assert len(lines) <= 30, card
+        rows = [line.split("|")[1].strip() for line in lines if line.startswith("| ")]
+        assert tuple(row for row in rows if row in CARD) == CARD, card
+
+
+def test_the_readmes_configuration_is_valid() -> None:
+    text = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"(?:^    (?:providers|routes|aliases):\n(?:(?:     .*)?\n)+)+", text, re.MULTILINE)
+    builtins = {name: provider.base_url for name, provider in registry.load().items()}
+    view = document.parse(block.replace("\n    ", "\n").removeprefix("    "), "README.md", builtins)
+    assert {"chat", "trial"} == set(view.routes)
+    assert view.aliases == {"gpt-4o": "openai/gpt-5.4-mini"}
+    assert "local-vllm" in view.providers
+
+
+def test_the_readme_lists_every_setting() -> None:
+    text = (ROOT / "README.md").read_text()
+    for name in EmbeddedSettings.model_fields:
+        assert f"`KEYRAIL_{name.upper()}`" in text
