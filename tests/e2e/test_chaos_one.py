@@ -58,10 +58,6 @@ async def test_a_killed_workers_request_waits_for_its_successor(stack: Stack) ->
         stack.signal("provider-worker", signal.SIGKILL)
         answer = await request
     assert (answer.status_code, answer.headers["x-keyrail-attempts"]) == (200, "2")
-    lost, second = sorted(
-        await stack.settled(answer.headers["x-keyrail-request-id"], 2, within_s=45), key=lambda a: a["epoch"]
-    )
-    assert (lost["status"], second["status"]) == ("lost", "ok")
 
 
 async def the_call(stack: Stack, model: str) -> dict[str, Any]:

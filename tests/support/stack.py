@@ -155,6 +155,7 @@ class Stack:
     async def close(self) -> None:
         if self._openai is not None:
             await self._openai.close()
+            self._openai = None
 
     def http(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
