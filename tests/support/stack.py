@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,11 @@ class Stack:
 
     def said(self) -> str:
         return self._log.read_text()
+
+    async def says(self, text: str, within_s: float = 10.0) -> None:
+        async with asyncio.timeout(within_s):
+            while text not in self.said():
+                await asyncio.sleep(0.02)
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
@@ -149,6 +155,7 @@ class Stack:
     async def close(self) -> None:
         if self._openai is not None:
             await self._openai.close()
+            self._openai = None
 
     def http(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
@@ -188,16 +195,19 @@ class Stack:
         with AdminClient(self.run_file()["admin_url"], token) as admin:
             return list(admin.rows(path, {}))
 
-    async def all_settled(self, within_s: float = 45.0) -> dict[str, dict[str, Any]]:
-        """Every attempt by its id, once none runs; fails when one is there twice."""
-        async with asyncio.timeout(within_s):
+    async def all_settled(self, called: Collection[str], within_s: float = 45.0) -> dict[str, dict[str, Any]]:
+        """Every attempt by its id, once none runs and those `called` are among them, each once."""
+        until = time.monotonic() + within_s
+        while True:
             rows = await self.attempts()
-            while any(row["status"] == "running" for row in rows):
-                await asyncio.sleep(0.5)
-                rows = await self.attempts()
-        by_id = {row["attempt_id"]: row for row in rows}
-        assert len(by_id) == len(rows), "an attempt is on the ledger twice"
-        return by_id
+            by_id = {row["attempt_id"]: row for row in rows}
+            assert len(by_id) == len(rows), "an attempt is on the ledger twice"
+            missing = set(called) - by_id.keys()
+            running = [row for row in rows if row["status"] == "running"]
+            if not missing and not running:
+                return by_id
+            assert time.monotonic() < until, f"missing {len(missing)} of {len(called)}; {running[:3]} run"
+            await asyncio.sleep(0.5)
 
     async def settled(self, request_id: str, count: int = 1, within_s: float = 5.0) -> list[dict[str, Any]]:
         """The request's attempts once there are `count` and none runs."""

@@ -118,10 +118,18 @@ class HttpServer:
         self.draining = True
         for server in self._server.servers:
             server.close()
-        self._server.server_state.default_headers.append((b"connection", b"close"))
+        self._close_after_answers()
         await self._until_idle()
         self._server.should_exit = True
         await self._task
+
+    def _close_after_answers(self) -> None:
+        config, state = self._server.config, self._server.server_state
+        config.encoded_headers = [*config.encoded_headers, (b"connection", b"close")]
+        state.default_headers = config.encoded_headers  # copied again from there each second
+        for connection in cast(set[HttpToolsProtocol], state.connections):
+            if connection.cycle:
+                connection.cycle.default_headers = config.encoded_headers
 
     async def _until_idle(self) -> None:
         clock = asyncio.get_running_loop().time

@@ -105,7 +105,8 @@ def _take_keys(home: Home, outer: Mapping[str, str], names: Mapping[str, str]) -
             _say(f"the key for {provider} in the environment is not taken: {error}")
             continue
         _say(f"took the key for {provider} from the environment into the keystore (id {ENVIRONMENT_KEY})")
-    return {name: value for name, value in outer.items() if name not in names}
+    values = {value.reveal() for value in found.values()}  # one may be there under another name too
+    return {n: value for n, value in outer.items() if n not in names and value.strip() not in values}
 
 
 def _view(config: Path | None) -> ConfigView | str:

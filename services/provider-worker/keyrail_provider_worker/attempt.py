@@ -26,7 +26,6 @@ from keyrail.telemetry import metrics
 from keyrail_provider_worker import render, settle
 from keyrail_provider_worker.call import Call, Prepared
 from keyrail_provider_worker.keyring import Chosen, Keyring
-from keyrail_provider_worker.redact import redact
 from keyrail_provider_worker.settle import Course
 
 log = logging.getLogger(__name__)
@@ -92,6 +91,8 @@ class Attempt:
         except BusError as error:
             log.warning("the answer could not be sent on", extra={"error": type(error).__name__})
             failure = Failure(kind="cancelled", message="The way to the client is closed.", status=499)
+        except Exception:  # the edge of one attempt: a bug must not leave its client without an answer
+            log.exception("the attempt broke off", extra={"request_id": self.slip.request_id})
         finally:
             self._settle(failure)
         return failure
@@ -124,8 +125,6 @@ class Attempt:
             return HANDED_ON
         if failure is None:
             await self._answer()
-        elif key.value is not None:
-            return redact(failure, key.value.reveal())
         return failure
 
     async def _commit(self, key: Chosen | None) -> Failure | None:
@@ -143,7 +142,8 @@ class Attempt:
 
     def _prepare(self, config: ProviderConfig, key: Chosen) -> Prepared:
         provider = self._tools.provider(config)
-        headers = provider.headers(key.value.reveal() if key.value is not None else None)
+        secret = key.value.reveal() if key.value is not None else None
+        headers = provider.headers(secret)
         headers |= {
             "content-type": "application/json",
             "accept": "text/event-stream" if self.slip.facts.stream else "application/json",
@@ -152,7 +152,7 @@ class Attempt:
             "x-client-request-id": self.id,
         }
         body = request.prepare(self._body, model=self.slip.target.model, quirks=provider.quirks)
-        return Prepared(f"{config.base_url.rstrip('/')}/chat/completions", headers, body)
+        return Prepared(f"{config.base_url.rstrip('/')}/chat/completions", headers, body, secret)
 
     async def _answer(self) -> None:
         """The rest of a whole answer: its price, its head, its end."""

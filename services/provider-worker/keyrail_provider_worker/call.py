@@ -15,7 +15,7 @@ from keyrail.dialects.openai_chat import answer, errors
 from keyrail.dialects.openai_chat.stream import StreamReader
 from keyrail.http.upstream import NotWritten, Upstream, UpstreamError, UpstreamResponse
 from keyrail.telemetry import metrics
-from keyrail_provider_worker import render
+from keyrail_provider_worker import redact, render
 from keyrail_provider_worker.settle import Course
 
 KEEP_ALIVE_S = 15.0
@@ -34,6 +34,7 @@ class Prepared:
     url: str
     headers: dict[str, str]
     body: bytes
+    secret: str | None = None  # the provider key's value, in the headers too
 
 
 class Call:
@@ -66,7 +67,8 @@ class Call:
         if self.slip.facts.stream:
             self._keep_alive = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._on_keep_alive)
         try:
-            return await self._within(upstream, prepared, deadline)
+            failure = await self._within(upstream, prepared, deadline)
+            return redact.failure(failure, prepared.secret) if failure and prepared.secret else failure
         except NotWritten:
             self.course.written = False
             raise
@@ -94,7 +96,7 @@ class Call:
                     may_write=self._may_write,
                 ) as response,
             ):
-                self._on_head(response)
+                self._on_head(response, prepared.secret)
                 if response.status != 200:
                     self._phase = "between_chunks"
                     body = await response.read(ERROR_BODY)
@@ -112,12 +114,12 @@ class Call:
         """Whether the slip is still this worker's own: see TAKE_BY_MS."""
         return now_ms() < self.slip.take_by_ms
 
-    def _on_head(self, response: UpstreamResponse) -> None:
+    def _on_head(self, response: UpstreamResponse, secret: str | None) -> None:
         self.course.http_status = response.status
         self.course.first_byte_ms = self._elapsed_ms()
         for name in REQUEST_ID_HEADERS:
             if name in response.headers:
-                self.course.upstream_id = response.headers[name][:128]
+                self.course.upstream_id = redact.text(response.headers[name][:128], secret or "")
                 break
         metrics.histogram(metrics.FIRST_BYTE_SECONDS, self._provider).observe(
             self.course.first_byte_ms / 1000
