@@ -59,3 +59,33 @@ async def test_it_is_called_with_its_key_and_its_price_is_unknown(make_stack: Ca
     assert "sk-declared-1" not in stack.said()
     server.close()
     await server.wait_closed()
+
+
+async def test_a_stream_ends_with_its_terminator_and_not_with_its_connection(
+    make_stack: Callable[..., Stack],
+) -> None:
+    leave = asyncio.Event()
+    event = {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}
+    events = f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        writer.write(b"%x\r\n%s\r\n" % (len(events), events))  # and no last chunk
+        await leave.wait()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    stack = await make_stack(f'providers: {{late: {{base_url: "http://127.0.0.1:{port}/v1"}}}}').start()
+    async with stack.http() as client:
+        began = asyncio.get_running_loop().time()
+        got = await client.post("/v1/chat/completions", json=chat("late/m", "hello", stream=True))
+        took = asyncio.get_running_loop().time() - began
+    assert got.text.endswith("data: [DONE]\n\n")
+    assert took < 0.9, "the client does not wait for what the provider does with its connection"
+    leave.set()
+    server.close()
+    await server.wait_closed()

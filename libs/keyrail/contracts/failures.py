@@ -66,3 +66,19 @@ class Failure(Contract, frozen=True, kw_only=True):
     def falls_over(self) -> bool:
         """Whether the next target may be tried."""
         return self.kind in FALLS_OVER
+
+
+NO_WORKER = Failure(
+    kind="unavailable",
+    message="No worker is there to take this request.",
+    status=503,
+    code="no_worker",
+    retry_after_s=1,
+)
+OVERLOADED = Failure(
+    kind="capacity",
+    message="Too many requests are under way at this gateway.",
+    status=503,
+    code="overloaded",
+    retry_after_s=1,
+)

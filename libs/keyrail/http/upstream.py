@@ -12,6 +12,8 @@ import aiohttp
 
 MAX_ANSWER = 32 << 20
 MAX_HEADER = 16 * 1024
+EMPTY_S = 1.0
+"""How long the rest of a complete answer may take."""
 
 
 class UpstreamError(Exception):
@@ -48,6 +50,7 @@ class UpstreamResponse:
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
+        self.complete = False  # set by who reads: what may still come means nothing
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers  # names in any case
 
@@ -79,7 +82,7 @@ class Upstream:
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
-        self._connect_s = 5.0
+        self._emptying: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
         """Open the pool; needs the running event loop."""
@@ -105,7 +108,8 @@ class Upstream:
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, *, connect_s: float, may_write: MayWrite
     ) -> AsyncGenerator[UpstreamResponse]:
-        """POST; yields once status and headers are there. Leaving early closes the connection at once.
+        """POST; yields once status and headers are there. Leaving early closes the connection at once, unless
+        the answer is marked `complete`: then its rest is read away, so that the connection can be used again.
 
         `may_write` is asked right before the request is written. Raises NotWritten and UpstreamError.
         """
@@ -126,14 +130,28 @@ class Upstream:
             raise UpstreamError(_what(error), written=False) from error
         except (aiohttp.ClientError, OSError) as error:
             raise UpstreamError(_what(error), written=True) from error
+        answer = UpstreamResponse(response)
         try:
-            yield UpstreamResponse(response)
-        except asyncio.CancelledError:
-            response.close()
-            raise
+            yield answer
         finally:
-            # releases the connection when the body was read to its end, closes it otherwise
-            response.close() if not response.content.at_eof() else response.release()
+            if response.content.at_eof():
+                response.release()
+            elif answer.complete:
+                task = asyncio.create_task(_empty(response))
+                self._emptying.add(task)
+                task.add_done_callback(self._emptying.discard)
+            else:
+                response.close()
+
+
+async def _empty(response: aiohttp.ClientResponse) -> None:
+    try:
+        async with asyncio.timeout(EMPTY_S):
+            async for _ in response.content.iter_any():
+                pass
+        response.release()
+    except (aiohttp.ClientError, OSError, TimeoutError):
+        response.close()
 
 
 @lru_cache(maxsize=64)

@@ -102,7 +102,7 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise NotImplementedError(scope["type"])
+            raise RuntimeError(scope["type"])
         try:
             answer = await self._serve(scope)
         except Refused as refused:

@@ -10,7 +10,7 @@ from keyrail.bus.events import EventPublisher
 from keyrail.contracts.base import Json, new_id, now_ms
 from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.contracts.events import RequestFinished, RequestStatus
-from keyrail.contracts.failures import Failure
+from keyrail.contracts.failures import OVERLOADED, Failure
 from keyrail.contracts.slips import TAKE_BY_MS, Facts, Slip, Timeouts
 from keyrail.dialects.openai_chat import request
 from keyrail.http.server import Receive, Scope, Send
@@ -83,7 +83,7 @@ class OpenAIFace:
         if isinstance(parsed, Failure):
             return await self._refuse(receive, send, parsed)
         if len(self._inbox.open) >= self._settings.max_in_flight or self._events.clogged:
-            return await self._refuse(receive, send, _overloaded())
+            return await self._refuse(receive, send, OVERLOADED)
         document, facts = parsed
         slip = self._slip(caller, facts)
         return await self._serve(slip, request.dump(document), receive, send)
@@ -217,11 +217,6 @@ def _cancel_reason(outcome: Outcome) -> str | None:
     if outcome.failure is not None and outcome.failure.kind in ("cancelled", "timeout", "internal"):
         return outcome.failure.kind
     return None
-
-
-def _overloaded() -> Failure:
-    message = "Too many requests are under way at this gateway."
-    return Failure(kind="capacity", message=message, status=503, code="overloaded", retry_after_s=1)
 
 
 def _model(name: str) -> dict[str, Json]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from keyrail.bus.connection import Bus
 from keyrail.bus.errors import BusError
 from keyrail.bus.events import EventPublisher
-from keyrail.bus.reply import Reply
+from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.config import ConfigView, ProviderConfig
 from keyrail.contracts.events import AttemptStarted
@@ -162,9 +162,10 @@ class Attempt:
         body = self._call.answer
         if body is not None:
             self.reply.hold(Kind.HEAD, render.head(self.slip, length=len(body), cost_usd=cost))
-            await self.reply.send(Kind.DATA, body, CONTENT) if len(body) > 65_536 else self.reply.hold(
-                Kind.DATA, body, CONTENT
-            )
+            if len(body) > CHUNK:
+                await self.reply.send(Kind.DATA, body, CONTENT)
+            else:
+                self.reply.hold(Kind.DATA, body, CONTENT)  # leaves together with the end
         usage = self._course.usage
         end = End(
             finish=self._course.finish,

@@ -21,8 +21,6 @@ from keyrail_provider_worker.settle import Course
 KEEP_ALIVE_S = 15.0
 """A stream without content gets its head after this long, and comments from then on."""
 KEEP_ALIVE = b": keep-alive\n\n"
-DRAIN_S = 1.0
-"""How long the rest of a finished stream may take, so that its connection can be used again."""
 ERROR_BODY = 1 << 20
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "inference-id", "mistral-correlation-id")
 
@@ -105,8 +103,6 @@ class Call:
                     return await self._stream(response, clock, deadline)
                 return await self._whole(response, clock, deadline)
         except TimeoutError:
-            if self._reader is not None and self._reader.done:
-                return None  # only the connection's reuse is lost
             phase = "total" if time.monotonic() >= deadline else self._phase
             return self._timed_out(phase)
 
@@ -146,8 +142,6 @@ class Call:
     ) -> Failure | None:
         reader = self._reader = StreamReader(self._provider, include_usage=self.slip.facts.include_usage)
         async for part in response.chunks():
-            if reader.done:
-                continue  # the connection can be used again once it is read to its end
             self._phase = "between_chunks"
             clock.reschedule(min(time.monotonic() + self._timeouts.between_chunks_s, deadline))
             out = reader.feed(part)
@@ -156,9 +150,8 @@ class Call:
                 return reader.failure
             await self._relay(out, flush=reader.content or reader.done)
             if reader.done:
-                clock.reschedule(time.monotonic() + DRAIN_S)
-                self._phase = "drain"
-                self._account()
+                response.complete = True
+                return None
         return reader.finish_failure()
 
     async def _relay(self, out: bytes, *, flush: bool) -> None:

@@ -2,23 +2,7 @@
 
 from __future__ import annotations
 
-from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
-
-NOBODY = Failure(
-    kind="unavailable",
-    message="No worker is there to take this request.",
-    status=503,
-    code="no_worker",
-    retry_after_s=1,
-)
-OVERLOADED = Failure(
-    kind="capacity",
-    message="The worker has too much to do.",
-    status=503,
-    code="overloaded",
-    retry_after_s=1,
-)
 
 
 def next_slip(slip: Slip, spent: Spent, now_ms: int, *, head_sent: bool) -> Slip | None:

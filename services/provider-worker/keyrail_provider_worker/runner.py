@@ -14,7 +14,7 @@ from keyrail.bus.liveness import Hearing
 from keyrail.bus.reply import Reply
 from keyrail.contracts import slips, subjects
 from keyrail.contracts.base import now_ms
-from keyrail.contracts.failures import Failure
+from keyrail.contracts.failures import NO_WORKER, OVERLOADED, Failure
 from keyrail.contracts.frames import Fail, Kind, Passed
 from keyrail.contracts.signals import Cancel
 from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
@@ -78,7 +78,7 @@ class Runner:
         if upto is not None and (slip.epoch, slip.hop) <= upto:
             return
         if len(self._running) >= self._max_in_flight:
-            await self._send_fail(slip, fallback.OVERLOADED)
+            await self._send_fail(slip, OVERLOADED)
             return
         attempt = Attempt(slip, body, self._tools)
         task = asyncio.create_task(self._run(attempt, body))
@@ -133,7 +133,7 @@ class Runner:
         await self._forwarder.forward(
             subjects.call(following.target.provider),
             slips.pack(following, body),
-            lambda: self._send_fail(following, fallback.NOBODY),
+            lambda: self._send_fail(following, NO_WORKER),
         )
 
     async def _send_fail(self, slip: Slip, failure: Failure) -> None:

@@ -15,7 +15,7 @@ from keyrail.bus.liveness import Hearing
 from keyrail.bus.reply import Reply
 from keyrail.contracts import slips, subjects
 from keyrail.contracts.config import ConfigView
-from keyrail.contracts.failures import Failure
+from keyrail.contracts.failures import NO_WORKER, Failure
 from keyrail.contracts.frames import Fail, Kind
 from keyrail.contracts.slips import Slip
 from keyrail.telemetry import metrics
@@ -23,14 +23,6 @@ from keyrail_router import policy
 from keyrail_router.policy import Owner
 
 log = logging.getLogger(__name__)
-
-NOBODY = Failure(
-    kind="unavailable",
-    message="No worker is there to take this request.",
-    status=503,
-    code="no_worker",
-    retry_after_s=1,
-)
 
 
 class RequestHandler:
@@ -71,7 +63,7 @@ class RequestHandler:
             subjects.call_to(worker) if worker is not None else None,
             subjects.call(planned.target.provider),
             slips.pack(planned, body),
-            lambda: self._fail(planned, NOBODY),
+            lambda: self._fail(planned, NO_WORKER),
         )
 
     async def _fail(self, slip: Slip, failure: Failure) -> None:

@@ -21,7 +21,7 @@ def create_app() -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            raise NotImplementedError("the sandbox serves HTTP only")
+            raise RuntimeError("the sandbox serves HTTP only")
         exchange = Exchange(receive, send)
         path: str = scope["path"]
         match scope["method"]:
