@@ -39,7 +39,8 @@ class Heart:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Beat until stopped."""
+        """Beat until stopped, and at once after each reconnection."""
+        self._bus.on_reconnect(self._beat)
         self._task = asyncio.create_task(self._run(), name="heart")
 
     async def draining(self) -> None:

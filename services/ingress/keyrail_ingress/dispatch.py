@@ -25,8 +25,8 @@ from keyrail_ingress.watch import Beat, Verdict
 log = logging.getLogger(__name__)
 
 PERIOD_S = 0.25
-SETTLED_S = 2.0
-"""After a reconnection the others need a moment to reconnect too."""
+SETTLED_S = 1.5
+"""After a reconnection the others need a moment to reconnect too, and one more beat to be heard."""
 
 WORKER_LOST = Failure(
     kind="unavailable", message="The worker that served this request is gone.", status=502, code="worker_lost"
@@ -129,8 +129,7 @@ class Dispatcher:
             return None
         if not self._bus.connected or now - self._connected_at < SETTLED_S:
             return Beat(silent_s=0.0, heard_at=0.0)
-        since = max(exchange.taken_at, self._connected_at)
-        silent = self._hearing.silent_s(worker, since)
+        silent = self._hearing.silent_s(worker, exchange.taken_at)
         if silent < PERIOD_S:
             self._refusals.pop(worker, None)
         heard = self._hearing.heard.get(worker)
