@@ -121,15 +121,16 @@ class Upstream(asyncio.Protocol):
         elif b"paced" not in body:
             self._transport.write(BURST)
         else:
-            self._transport.write(STREAM_HEAD)
-            self._pace(0, self._loop.time())
+            # the role comes with the first word, as from the providers: a gateway may wait for content
+            self._transport.write(STREAM_HEAD + CHUNKS[0])
+            self._pace(1, self._loop.time())
 
     def _pace(self, number: int, began: float) -> None:
         if self._transport is None:
             return
         self._transport.write(CHUNKS[number])
         if number + 1 < len(CHUNKS):
-            at = began + (number + 1) * GAP_S
+            at = began + number * GAP_S
             self._timer = self._loop.call_at(at, self._pace, number + 1, began)
 
 

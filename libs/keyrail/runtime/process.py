@@ -134,7 +134,7 @@ def _calm_collector() -> None:
     """Take what the start made out of the collector's sight, and let it look less often."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(10_000, 20, 10)
 
 
 async def _patiently(attempt: Callable[[], Awaitable[Bus]]) -> Bus:

@@ -53,6 +53,7 @@ class Inbox:
     async def close(self, exchange: Exchange, *, reason: str | None = None) -> None:
         """Forget a request. With a reason: what still runs for it is cancelled."""
         self.open.pop(exchange.slip.inbox, None)
+        exchange.close()
         if reason is None:
             return
         if exchange.worker is not None:

@@ -1,3 +1,6 @@
+import gc
+import weakref
+
 import pytest
 
 from keyrail.contracts.base import Contract
@@ -151,3 +154,22 @@ def test_a_frame_of_a_kind_that_a_newer_worker_knows_is_passed_over(kind: int) -
     exchange.receive(Frame(kind, 0, 0, 0, 0, b""), 0.0)
     exchange.receive(taken(1), 0.0)
     assert exchange.worker == "w"
+
+
+def test_a_closed_exchange_leaves_nothing_for_the_garbage_collector() -> None:
+    class Listener:
+        def __init__(self) -> None:
+            self.exchange = Exchange(new().slip, b"body", self.wake)
+
+        def wake(self) -> None:
+            pass
+
+    gc.disable()
+    try:
+        listener = Listener()
+        gone = weakref.ref(listener)
+        listener.exchange.close()
+        del listener
+        assert gone() is None
+    finally:
+        gc.enable()
