@@ -88,12 +88,13 @@ class Dispatcher:
             wall = now_ms()
             for exchange in list(self._inbox.open.values()):
                 if not exchange.finished:
-                    await self._act(exchange, watch.verdict(exchange, self._beat(exchange, now), now, wall))
+                    await self._act(exchange, watch.verdict(exchange, self._beat(exchange), now, wall))
 
     async def _act(self, exchange: Exchange, verdict: Verdict) -> None:
         match verdict:
             case "wait":
-                exchange.missing_beats = 0
+                if self._settled():
+                    exchange.missing_beats = 0
             case "probe":
                 await self._probe(exchange)
             case "expired":
@@ -105,7 +106,9 @@ class Dispatcher:
                 await self._again(exchange, WORKER_LOST)
             case "frames-lost":
                 exchange.missing_beats += 1
-                if exchange.missing_beats > watch.MISSING_BEATS / PERIOD_S:
+                away = self._connected_at > exchange.taken_at
+                beats = watch.MISSING_BEATS_AWAY if away else watch.MISSING_BEATS
+                if exchange.missing_beats > beats / PERIOD_S:
                     metrics.FRAME_GAPS.inc()
                     message = "A part of the answer was lost on the way."
                     exchange.fail(Failure(kind="internal", message=message, status=502, code="answer_lost"))
@@ -123,16 +126,21 @@ class Dispatcher:
             await self._inbox.cancel(worker, exchange.slip.request_id, before, "handed on")
         await self.dispatch(exchange)
 
-    def _beat(self, exchange: Exchange, now: float) -> Beat | None:
+    def _settled(self) -> bool:
+        """Whether silence means something again after the last reconnection."""
+        now = asyncio.get_running_loop().time()
+        return self._bus.connected and now - self._connected_at >= SETTLED_S
+
+    def _beat(self, exchange: Exchange) -> Beat | None:
         worker = exchange.worker
         if worker is None:
             return None
-        if not self._bus.connected or now - self._connected_at < SETTLED_S:
-            return Beat(silent_s=0.0, heard_at=0.0)
-        silent = self._hearing.silent_s(worker, exchange.taken_at)
+        heard = self._hearing.heard.get(worker)
+        if heard is not None and heard.at < self._connected_at:
+            heard = None  # what it said before the bus was away is no longer true
+        silent = self._hearing.silent_s(worker, exchange.taken_at) if self._settled() else 0.0
         if silent < PERIOD_S:
             self._refusals.pop(worker, None)
-        heard = self._hearing.heard.get(worker)
         return Beat(
             silent_s=silent,
             gone=self._refusals.get(worker, 0) >= 2,

@@ -16,6 +16,8 @@ PROBE_AFTER_S = 1.3
 """A worker silent for so long is asked whether its connection still exists."""
 MAX_DISPATCHES = 3
 MISSING_BEATS = 3
+MISSING_BEATS_AWAY = 1
+"""Where the bus was away since the worker took the slip, frames do get lost: one beat says which."""
 
 Verdict = Literal["wait", "probe", "expired", "not-taken", "worker-lost", "frames-lost"]
 
