@@ -75,8 +75,9 @@ async def kill_under_load(stack: Stack, services: tuple[str, ...], rounds: int, 
     async with Witness(stack) as witness, Load(stack, SHORT, kept=6, fresh=2) as load:
         for _ in range(rounds):
             await load.more(draw.randrange(1, 60))
-            for service in services:
-                stack.signal(service, signal.SIGKILL)
+            killed = [(service, stack.signal(service, signal.SIGKILL)) for service in services]
+            for service, pid in killed:
+                await stack.replaced(service, pid)
             await stack.whole()
         await load.more(50)
         await load.__aexit__(None, None, None)
