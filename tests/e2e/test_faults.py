@@ -144,8 +144,10 @@ async def test_when_the_client_leaves_the_provider_is_left_within_a_second(stack
             received += line.startswith("data: {")
             if received == 20:
                 break
-    (running,) = await stack.attempts(request_id)
-    assert await until_closed(stack, running["attempt_id"], 2) < 1
+        async with asyncio.timeout(3):  # the ledger shows it a moment later
+            while not (rows := await stack.attempts(request_id)):
+                await asyncio.sleep(0.02)
+    assert await until_closed(stack, rows[0]["attempt_id"], 2) < 1
     (attempt,) = await stack.settled(request_id)
     assert attempt["status"] == "cancelled"
     assert 15 <= attempt["output_tokens"] <= 200
