@@ -41,8 +41,8 @@ class Pace:
     """How batches are cut and failures retried. Seconds."""
 
     messages: int = 2_000
-    wait_s: float = 0.8
-    busy_wait_s: float = 0.2
+    wait_s: float = 0.5
+    busy_wait_s: float = 0.5
     retry_s: float = 0.2
     retry_most_s: float = 5.0
     progress_s: float = 10.0
