@@ -83,5 +83,4 @@ class RequestFinished(Contract, frozen=True, kw_only=True, tag_field="event", ta
     duration_ms: int
 
 
-AttemptEvent = AttemptStarted | AttemptSettled
 Event = AttemptStarted | AttemptSettled | RequestFinished
