@@ -49,7 +49,8 @@ class Failure(Contract, frozen=True, kw_only=True):
     """Why an attempt or a request failed.
 
     `status` is the HTTP status for the client. `upstream_status` is the provider's, None when it gave none.
-    `error` is the provider's own error object, passed on as it came when it speaks the client's dialect.
+    `error` is the provider's own error object in `error_dialect`, passed on as it came to a client of that
+    dialect.
     """
 
     kind: FailureKind
@@ -61,6 +62,7 @@ class Failure(Contract, frozen=True, kw_only=True):
     param: str | None = None
     retry_after_s: float | None = None
     error: dict[str, Json] | None = None
+    error_dialect: str = "openai-chat"
 
     @property
     def falls_over(self) -> bool:

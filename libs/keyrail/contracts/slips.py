@@ -19,7 +19,9 @@ TAKE_BY_MS = 3_000
 """How long a slip may be taken after each dispatch. More than a restart takes, less than it takes ingress to
 give a silent worker up, so that a paused process that wakes up makes no call that was handed on."""
 
-Dialect = Literal["openai-chat"]
+Dialect = Literal[
+    "openai-chat", "openai-responses", "anthropic-messages", "gemini-generate", "openai-embeddings"
+]
 Strategy = Literal["direct", "alias", "fallback", "weighted"]
 
 

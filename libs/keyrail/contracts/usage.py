@@ -11,8 +11,10 @@ from keyrail.contracts.base import Contract
 class Usage(Contract, frozen=True, kw_only=True):
     """Tokens of one attempt. None is unknown, never zero.
 
-    `input_tokens` is the whole prompt, cached parts included; the cache counts are parts of it.
-    `output_tokens` includes `reasoning_tokens`. `raw` is the provider's own object. `estimated` marks counts
+    `input_tokens` is the whole prompt, cached parts included; the cache counts are parts of it, and
+    `cache_write_1h_tokens` is the part of `cache_write_tokens` that is kept for an hour.
+    `output_tokens` includes `reasoning_tokens`. `searches`: web searches that the provider bills. `raw` is
+    the provider's own object. `estimated` marks counts
     that this gateway worked out because the provider sent none.
     """
 
@@ -20,9 +22,11 @@ class Usage(Contract, frozen=True, kw_only=True):
     output_tokens: int | None = None
     cache_read_tokens: int | None = None
     cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
     reasoning_tokens: int | None = None
     audio_input_tokens: int | None = None
     audio_output_tokens: int | None = None
+    searches: int | None = None
     served_tier: str | None = None
     estimated: bool = False
     raw: dict[str, Any] | None = None  # was JSON before, so that checking it again would be in vain

@@ -1,0 +1,91 @@
+"""Server-sent events out of bytes that are cut anywhere."""
+
+from __future__ import annotations
+
+import re
+
+MAX_EVENT = 4 << 20
+"""Bytes of one event; a longer one is an error. A whole image can be in one."""
+
+_BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
+_LINES = re.compile(rb"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+
+class TooLong(ValueError):
+    """An event has more than MAX_EVENT bytes."""
+
+
+class Splitter:
+    """Feed it bytes, get (event name, data) pairs; comments and empty events go missing.
+
+    Data of several lines is joined by newlines. A line that begins with `{` is data without its `data:`. The
+    name is empty where none was sent. Between two feeds it holds at most one unfinished event.
+    """
+
+    __slots__ = ("_pieces", "_size", "_started")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._started = False
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
+        """The events that these bytes complete. Raises TooLong."""
+        if self._size:
+            self._pieces.append(data)
+            self._size += len(data)
+            if b"\n" not in data and b"\r" not in data:
+                if self._size > MAX_EVENT:
+                    raise TooLong
+                return []
+            data = b"".join(self._pieces)
+            self._pieces.clear()
+        blocks = data.split(b"\n\n") if b"\r" not in data else _BLANK.split(data)
+        rest = blocks.pop()
+        self._size = len(rest)
+        if rest:
+            if self._size > MAX_EVENT:
+                raise TooLong
+            self._pieces.append(rest)
+        return self._read(blocks)
+
+    def finish(self) -> list[tuple[bytes, bytes]]:
+        """The event that the end of the body completes, where its blank line is missing."""
+        rest = b"".join(self._pieces)
+        self._pieces.clear()
+        self._size = 0
+        return self._read([rest]) if rest else []
+
+    def _read(self, blocks: list[bytes]) -> list[tuple[bytes, bytes]]:
+        found: list[tuple[bytes, bytes]] = []
+        if blocks and not self._started:
+            self._started = True
+            blocks[0] = blocks[0].removeprefix(_BOM)
+        for block in blocks:
+            if block[:6] == b"data: " and b"\n" not in block and b"\r" not in block:
+                found.append((b"", block[6:]))
+            elif (event := _event(block)) is not None:
+                found.append(event)
+        return found
+
+
+def _event(block: bytes) -> tuple[bytes, bytes] | None:
+    name = b""
+    data: list[bytes] = []
+    for line in _LINES.split(block):
+        field, colon, value = line.partition(b":")
+        if line[:1] == b"{":
+            data.append(line)
+        elif field == b"data":
+            data.append(value[1:] if value[:1] == b" " else value)
+        elif field == b"event" and colon:
+            name = value.strip()
+    return (name, b"\n".join(data)) if data else None
+
+
+def event(data: bytes, name: bytes = b"") -> bytes:
+    """One event as bytes; `data` is one line."""
+    if name:
+        return b"event: " + name + b"\ndata: " + data + b"\n\n"
+    return b"data: " + data + b"\n\n"
