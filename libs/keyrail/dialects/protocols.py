@@ -1,8 +1,8 @@
 """What a dialect's modules offer, so that any client's dialect can be joined with any provider's.
 
-A client's dialect has a `Face`, a provider's a `Wire`; most have both. Each is a module with these
-functions, and
-keyrail.dialects.registry is where they are found by name.
+A client's dialect has a `Face`, a provider's a `Wire`; most have both. One that only providers speak is
+`Outbound`.
+Each is a module with these functions, and keyrail.dialects.registry is where they are found by name.
 """
 
 from __future__ import annotations
@@ -100,15 +100,8 @@ class Face(Protocol):
         ...
 
 
-class Wire(Protocol):
-    """A provider's dialect."""
-
-    def prepare(self, body: bytes, *, model: str, quirks: Quirks) -> Written:
-        """The body of a client that speaks this dialect too: model and named quirks changed, nothing else.
-
-        Raises ValueError for a body that is no JSON object.
-        """
-        ...
+class Outbound(Protocol):
+    """A provider's dialect, as far as translating from any other needs it."""
 
     def write_request(self, request: Request, *, model: str, quirks: Quirks) -> Written | Failure:
         """The body for the provider out of the canonical form. A Failure (400) says what can't be done."""
@@ -122,10 +115,21 @@ class Wire(Protocol):
         """What reads a stream."""
         ...
 
-    def passing(self, provider: str, facts: Facts) -> Relay:
-        """What passes a stream on to a client of the same dialect, watching it."""
-        ...
-
     def classify(self, provider: str, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """The Failure behind an answer that is not a 200. Header names are lower case."""
+        ...
+
+
+class Wire(Outbound, Protocol):
+    """A provider's dialect that clients speak too, so that bodies between the two pass as they are."""
+
+    def prepare(self, body: bytes, *, model: str, quirks: Quirks) -> Written:
+        """The body of a client that speaks this dialect too: model and named quirks changed, nothing else.
+
+        Raises ValueError for a body that is no JSON object.
+        """
+        ...
+
+    def passing(self, provider: str, facts: Facts) -> Relay:
+        """What passes a stream on to a client of the same dialect, watching it."""
         ...
