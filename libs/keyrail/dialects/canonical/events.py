@@ -17,7 +17,7 @@ import msgspec
 
 from keyrail.contracts.usage import Usage
 from keyrail.dialects.canonical.answer import Finish
-from keyrail.dialects.canonical.parts import SealKind
+from keyrail.dialects.canonical.parts import Image, SealKind
 
 
 class Begin(msgspec.Struct, gc=False):
@@ -84,6 +84,13 @@ class ArgumentsPiece(msgspec.Struct, gc=False):
     candidate: int = 0
 
 
+class ImagePiece(msgspec.Struct, gc=False):
+    """A whole image that the model made."""
+
+    image: Image
+    candidate: int = 0
+
+
 class CitationPiece(msgspec.Struct, gc=False):
     """A source for the text so far, as its own dialect writes it."""
 
@@ -127,6 +134,7 @@ Event = (
     | Seal
     | CallBegin
     | ArgumentsPiece
+    | ImagePiece
     | CitationPiece
     | Boundary
     | Ping

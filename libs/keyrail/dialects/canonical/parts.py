@@ -32,13 +32,17 @@ class Text(msgspec.Struct, gc=False):
 
 
 class Image(msgspec.Struct, gc=False):
-    """Either `data` (base64, with its media type) or `url`. `detail` as OpenAI has it: low, high, auto."""
+    """Either `data` (base64, with its media type) or `url`. `detail` as OpenAI has it: low, high, auto.
+
+    `seal`: a Gemini thought signature on an image that the model made.
+    """
 
     media_type: str | None = None
     data: str | None = None
     url: str | None = None
     detail: str | None = None
     cache: Cache | None = None
+    seal: str | None = None
 
 
 class Document(msgspec.Struct, gc=False):
