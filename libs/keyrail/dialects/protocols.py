@@ -83,12 +83,20 @@ class Face(Protocol):
         """The canonical form. A Failure (400, naming the parameter) when no other dialect could serve it."""
         ...
 
-    def render_answer(self, answer: Answer, *, model: str) -> bytes:
-        """The answer as the client reads it. `model`: for where the provider named none."""
+    def render_answer(
+        self, answer: Answer, *, model: str, request: dict[str, Any] | None = None, created: int | None = None
+    ) -> bytes:
+        """The answer as the client reads it.
+
+        `model` and `created` (seconds since 1970): for where the provider named none. `request` is the
+        client's body, for a dialect that repeats settings in its answers.
+        """
         ...
 
-    def writer(self, facts: Facts, *, model: str) -> EventWriter:
-        """What writes a stream."""
+    def writer(
+        self, facts: Facts, *, model: str, request: dict[str, Any] | None = None, created: int | None = None
+    ) -> EventWriter:
+        """What writes a stream. `model`, `request` and `created` as for `render_answer`."""
         ...
 
     def render(self, failure: Failure) -> tuple[int, list[tuple[str, str]], bytes]:
