@@ -131,10 +131,11 @@ class Outbound(Protocol):
 class Wire(Outbound, Protocol):
     """A provider's dialect that clients speak too, so that bodies between the two pass as they are."""
 
-    def prepare(self, body: bytes, *, model: str, quirks: Quirks) -> Written:
+    def prepare(self, body: bytes, *, model: str, quirks: Quirks) -> Written | Failure:
         """The body of a client that speaks this dialect too: model and named quirks changed, nothing else.
 
-        Raises ValueError for a body that is no JSON object.
+        A Failure (400) names what the provider does not take and the request can't do without. Raises
+        ValueError for a body that is no JSON object.
         """
         ...
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 from keyrail.contracts.usage import Usage
 from keyrail.dialects.counts import count, estimate_usage, raw, tier
 
-__all__ = ["estimate_usage", "usage_of"]
+__all__ = ["estimate_usage", "object_of", "usage_of"]
 
 _NONE: dict[str, Any] = {}
 
@@ -60,3 +60,26 @@ def _cached(usage: dict[str, Any], prompt: dict[str, Any]) -> int | None:
 def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
     value = usage.get(name)
     return cast(dict[str, Any], value) if type(value) is dict else _NONE
+
+
+def object_of(usage: Usage) -> dict[str, Any] | None:
+    """The usage object for a client, None when nothing is known. What is unknown is not in it."""
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return None
+    found = _known(prompt_tokens=usage.input_tokens, completion_tokens=usage.output_tokens)
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        found["total_tokens"] = usage.input_tokens + usage.output_tokens
+    prompt = _known(
+        cached_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        audio_tokens=usage.audio_input_tokens,
+    )
+    completion = _known(
+        reasoning_tokens=usage.reasoning_tokens,
+        audio_tokens=usage.audio_output_tokens,
+    )
+    return found | _known(prompt_tokens_details=prompt or None, completion_tokens_details=completion or None)
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
