@@ -19,8 +19,9 @@ class TooLong(ValueError):
 class Splitter:
     """Feed it bytes, get (event name, data) pairs; comments and empty events go missing.
 
-    Data of several lines is joined by newlines. A line that begins with `{` is data without its `data:`, and so is
-    what follows it up to the next field or blank line. The name is empty where none was sent. Between two feeds it holds at most one unfinished event.
+    Data of several lines is joined by newlines. A line that begins with `{` is data without its `data:`, and
+    so is what follows it up to the next field or blank line. The name is empty where none was sent. Between
+    two feeds it holds at most one unfinished event.
     """
 
     __slots__ = ("_pieces", "_size", "_started")

@@ -1,9 +1,10 @@
 """Which kind of failure a provider's refusal is, by its status, codes and words, in any dialect.
 
-A spent quota is of kind `rate`, whatever its window. Those of a day or a month, which no short wait helps, carry the
-code DAILY_QUOTA, so that a key can be left alone until they begin anew. The signals: Gemini's quotaId `…PerDay…`; the
-words "per day", RPD or TPD in a message (Groq, OpenAI, OpenRouter's free-models-per-day); a `…-day` or `…-month` limit of
-which the headers say that nothing remains (Mistral's tokens-month, Cerebras' requests-day).
+A spent quota is of kind `rate`, whatever its window. One of a day or a month, which no short wait helps,
+carries the code DAILY_QUOTA, so that its key can be left alone until it begins anew. It shows by Gemini's
+quotaId `...PerDay...`, by the words "per day", "per month", RPD or TPD in a message (Groq, OpenAI, OpenRouter's
+free-models-per-day), or by a header that says nothing remains for the day or the month (Cerebras'
+requests-day, Mistral's tokens-month).
 """
 
 from __future__ import annotations

@@ -208,7 +208,9 @@ class Reader:
     def _missing(self) -> Failure | None:
         """What keeps the stream, whose body has ended, from being whole."""
         if not self._begun:
-            if self._opening and not self._opening.startswith(_OPENINGS):
+            if not any(
+                self._opening.startswith(name) or name.startswith(self._opening) for name in _OPENINGS
+            ):
                 return garbage(self._provider, "answered with a body that is no event stream")
             return truncated(self._provider)
         if not self._finishes:

@@ -1,4 +1,4 @@
-"""The parts of an answer, or of one event of a stream, that anything is made of. Unknown fields are skipped."""
+"""The fields of an answer, or of one event of a stream, that something is made of."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ _INSTRUCTION = "<system_instruction>\n{}\n</system_instruction>"
 _NO_WORDS = {"text": ""}
 
 
-class Refused(Exception):  # noqa: N818 - says what happened to the request, and stays inside write_request
+class Refused(Exception):
     """The conversation holds what this provider can't take."""
 
     def __init__(self, failure: Failure) -> None:
@@ -44,9 +44,9 @@ class Refused(Exception):  # noqa: N818 - says what happened to the request, and
 class Turns:
     """Collects the turns of one request. Raises Refused.
 
-    `instruction` are the parts of the leading instructions; `contents` the turns, user first, equal roles that
-    follow each other joined, tool results apart from other words of the user. `dropped` names what was left
-    out.
+    `instruction` are the parts of the leading instructions, `contents` the turns: user first, those of one
+    role that follow each other joined, tool results apart from the user's words. `dropped` names what was
+    left out.
     """
 
     __slots__ = ("_model", "_names", "contents", "dropped", "instruction")
@@ -218,7 +218,7 @@ def _or_refused(found: dict[str, Any] | Failure) -> dict[str, Any]:
 
 
 def arguments_of(text: str) -> dict[str, Any]:
-    """A call's arguments as the object this provider wants. What is none goes on as text under RAW_ARGUMENTS."""
+    """A call's arguments as the object this provider wants; other text goes on under RAW_ARGUMENTS."""
     if not text.strip():
         return {}
     value = _parsed(text)

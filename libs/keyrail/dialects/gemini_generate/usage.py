@@ -11,7 +11,7 @@ from keyrail.dialects.counts import count, raw, tier
 def usage_of(value: object) -> Usage:
     """Normalise a usageMetadata. Whatever is missing or nonsense is None; nothing here raises.
 
-    The prompt's count leaves out what hosted tools read, and the candidates' what was thought: both are added.
+    The prompt's count leaves out what hosted tools read, the candidates' what was thought: both are added.
     Zeros are left out on this wire, so a missing count is what the total leaves for it.
     """
     if type(value) is not dict:

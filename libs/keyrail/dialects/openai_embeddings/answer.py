@@ -76,8 +76,8 @@ def _loosely(body: bytes) -> _Body | None:
 def render_answer(answer: EmbeddingAnswer, request: EmbeddingRequest, *, model: str) -> bytes:
     """The answer as the client reads it. `model`: for where the provider named none.
 
-    Clients rely on `usage`. Where the provider counted nothing, it is worked out from the texts and says so by
-    `estimated`; the ledger's own usage stays unknown.
+    Clients rely on `usage`. Where the provider counted nothing, it is worked out from the texts and says so
+    by `estimated`; the ledger's own usage stays unknown.
     """
     encode = _base64 if request.encoding == "base64" else _same
     data = [

@@ -49,7 +49,7 @@ def _input(value: object) -> Failure | None:
     items = cast(list[Any], value)
     if not items:
         return _range("input", "expected at least one item")
-    kind = cast(type, type(items[0]))
+    kind: Any = type(items[0])
     if kind is not int and len(items) > _MAX_TEXTS:
         return _range("input", f"expected at most {_MAX_TEXTS} items")
     if kind not in (str, int, list):
@@ -57,7 +57,7 @@ def _input(value: object) -> Failure | None:
     for index, item in enumerate(items):
         if type(item) is not kind:
             return _type(f"input[{index}]", "all items to be of one type")
-        if kind is list and not _tokens(item):
+        if kind is list and not _tokens(cast(list[Any], item)):
             return _type(f"input[{index}]", "an array of one or more integers")
     return None
 
