@@ -2,9 +2,9 @@
 
 A spent quota is of kind `rate`, whatever its window. One of a day or a month, which no short wait helps,
 carries the code DAILY_QUOTA, so that its key can be left alone until it begins anew. It shows by Gemini's
-quotaId `...PerDay...`, by the words "per day", "per month", RPD or TPD in a message (Groq, OpenAI, OpenRouter's
-free-models-per-day), or by a header that says nothing remains for the day or the month (Cerebras'
-requests-day, Mistral's tokens-month).
+quotaId `...PerDay...`, by the words "per day", "per month", RPD or TPD in a message (Groq, OpenAI,
+OpenRouter's free-models-per-day), or by a header that says nothing remains for the day or the month
+(Cerebras' requests-day, Mistral's tokens-month).
 """
 
 from __future__ import annotations

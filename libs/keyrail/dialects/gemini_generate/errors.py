@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from keyrail.contracts.base import now_ms
@@ -45,7 +46,7 @@ def _failure(provider: str, upstream: int, headers: Mapping[str, str], value: ob
     daily = any("perday" in quota.lower() for quota in _quotas(details))
     wait = seconds_to_reset(now_ms()) if daily else _delay(details)
     if daily:
-        told = Told(text=told.text, words=told.words | {DAILY_QUOTA}, error=told.error, dialect=told.dialect)
+        told = replace(told, words=told.words | {DAILY_QUOTA})
     if wait is not None and (daily or not headers.keys() & {"retry-after", "retry-after-ms"}):
         headers = {"retry-after": str(wait)}
     return failure_of(

@@ -51,7 +51,7 @@ def document_part(document: Document, *, model: str, param: str) -> dict[str, An
     if document.url is not None:
         return _address(document.url, document.media_type, model=model, param=param)
     if document.file_id is not None:
-        if _is_file(document.file_id):
+        if _place(document.file_id)[1]:
             return _file(document.file_id, document.media_type)
         return refused(param, "A file id of another provider can't be used with this model: send the file.")
     return refused(param, "This file has neither data, a URL nor text.")
@@ -78,10 +78,12 @@ def _address(url: str, media_type: str | None, *, model: str, param: str) -> dic
     """
     if url.startswith("data:"):
         return _data_url(url, media_type, param)
-    if _is_video(url):
+    host, is_file = _place(url)
+    if host in _VIDEO_HOSTS:
         return _file(url, media_type or "video/mp4")
-    if _is_file(url) or (url[:8].lower().startswith(("http://", "https://")) and takes_addresses(model)):
-        return _file(url, media_type or _TYPES.get(urlsplit(url).path.rpartition(".")[2].lower()))
+    if is_file or (host and takes_addresses(model)):
+        ending = re.split("[?#]", url, maxsplit=1)[0].rpartition(".")[2].lower()
+        return _file(url, media_type or _TYPES.get(ending))
     return refused(
         param,
         f"{model} takes no files by this address, and this gateway fetches none: send the content as base64.",
@@ -96,25 +98,15 @@ def _data_url(url: str, media_type: str | None, param: str) -> dict[str, Any] | 
     return _inline(media_type or kind or "image/png", data)
 
 
-def _is_file(url: str) -> bool:
+def _place(url: str) -> tuple[str, bool]:
+    """Host of an http(s) URL, else empty; and whether the URL names a file in Google's own stores."""
     if url.startswith("gs://"):
-        return True
-    parts = _split(url)
-    return parts == (_FILES_HOST, True)
-
-
-def _is_video(url: str) -> bool:
-    found = _split(url)
-    return found is not None and found[0] in _VIDEO_HOSTS
-
-
-def _split(url: str) -> tuple[str, bool] | None:
-    """Host of an http(s) URL, and whether its path is one of the files API; None for what is no such URL."""
+        return "", True
     try:
         parts = urlsplit(url)
-        host = parts.hostname
+        host = parts.hostname or ""
     except ValueError:
-        return None
-    if parts.scheme not in ("http", "https") or host is None:
-        return None
-    return host, _FILES_PATH.fullmatch(parts.path) is not None
+        return "", False
+    if parts.scheme not in ("http", "https"):
+        return "", False
+    return host, host == _FILES_HOST and _FILES_PATH.fullmatch(parts.path) is not None

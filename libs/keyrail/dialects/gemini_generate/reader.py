@@ -63,7 +63,7 @@ class Reader:
         self._provider = provider
         self._splitter = sse.Splitter()
         self._opening = b""  # of the body, until it says what this is
-        self._list: list[bytes] | None = None  # the body, where it is no event stream but one JSON list
+        self._list: bytearray | None = None  # the body, where it is no event stream but one JSON list
         self._begun = False
         self._blocked = False
         self._ended = False
@@ -80,8 +80,8 @@ class Reader:
             return []
         if len(self._opening) < 8:
             self._opening = (self._opening + data[:64]).lstrip()[:8]
-            if self._opening[:1] == b"[":
-                self._list = []
+            if self._opening[:1] == b"[" and self._list is None:
+                self._list = bytearray()
         events: list[Event] = []
         if self._list is not None:
             self._gather(data)
@@ -99,8 +99,8 @@ class Reader:
 
     def _gather(self, data: bytes) -> None:
         assert self._list is not None
-        self._list.append(data)
-        if sum(map(len, self._list)) > sse.MAX_EVENT:
+        self._list += data
+        if len(self._list) > sse.MAX_EVENT:
             self.failure = garbage(self._provider, "sent an answer that is too long")
             self._list.clear()
 
@@ -111,7 +111,7 @@ class Reader:
         self._ended = True
         events: list[Event] = []
         if self._list is not None:
-            self._payload(b"".join(self._list), events, last=True)
+            self._payload(bytes(self._list), events, last=True)
         else:
             for _, payload in self._splitter.finish():
                 self._payload(payload, events, last=True)
