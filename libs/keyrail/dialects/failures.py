@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from keyrail.contracts.failures import Failure, FailureKind
 from keyrail.dialects import json_text
-from keyrail.dialects.taxonomy import client_status, kind_of, retry_after
+from keyrail.dialects.taxonomy import DAILY_QUOTA, client_status, daily_quota, kind_of, retry_after
 
 BODY_BYTES = 1 << 20
 """Bytes of an error's body that are looked at."""
@@ -100,13 +100,16 @@ def failure_of(
     """
     kind = kind_of(status, words=told.signals(), text=told.text)
     concealed = kind in ("auth", "money")
+    code = CODES[kind] if concealed else told.code
+    if kind == "rate" and daily_quota(headers, words=told.signals(), text=told.text):
+        code = DAILY_QUOTA
     return Failure(
         kind=kind,
         message=_message(provider, kind, status, told.text),
         status=client_status(kind, status),
         upstream_status=upstream,
         provider=provider,
-        code=CODES[kind] if concealed else told.code,
+        code=code,
         param=None if concealed else told.param,
         retry_after_s=retry_after(headers, told.text),
         error=None if concealed or told.error is None else json_text.small_object(told.error, _ERROR_BYTES),

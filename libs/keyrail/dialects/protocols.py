@@ -1,8 +1,7 @@
 """What a dialect's modules offer, so that any client's dialect can be joined with any provider's.
 
 A client's dialect has a `Face`, a provider's a `Wire`; most have both. One that only providers speak is
-`Outbound`.
-Each is a module with these functions, and keyrail.dialects.registry is where they are found by name.
+`Outbound`. Each is a module with these functions, and keyrail.dialects.registry finds them by name.
 """
 
 from __future__ import annotations

@@ -19,8 +19,9 @@ class TooLong(ValueError):
 class Splitter:
     """Feed it bytes, get (event name, data) pairs; comments and empty events go missing.
 
-    Data of several lines is joined by newlines. A line that begins with `{` is data without its `data:`. The
-    name is empty where none was sent. Between two feeds it holds at most one unfinished event.
+    Data of several lines is joined by newlines. A line that begins with `{` is data without its `data:`, and
+    so is what follows it up to the next field or blank line. The name is empty where none was sent. Between
+    two feeds it holds at most one unfinished event.
     """
 
     __slots__ = ("_pieces", "_size", "_started")
@@ -73,14 +74,20 @@ class Splitter:
 def _event(block: bytes) -> tuple[bytes, bytes] | None:
     name = b""
     data: list[bytes] = []
+    bare = False
     for line in _LINES.split(block):
         field, colon, value = line.partition(b":")
         if line[:1] == b"{":
+            bare = True
             data.append(line)
         elif field == b"data":
+            bare = False
             data.append(value[1:] if value[:1] == b" " else value)
         elif field == b"event" and colon:
+            bare = False
             name = value.strip()
+        elif bare:
+            data.append(line)
     return (name, b"\n".join(data)) if data else None
 
 

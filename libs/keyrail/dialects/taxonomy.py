@@ -1,4 +1,11 @@
-"""Which kind of failure a provider's refusal is, by its status, codes and words, in any dialect."""
+"""Which kind of failure a provider's refusal is, by its status, codes and words, in any dialect.
+
+A spent quota is of kind `rate`, whatever its window. One of a day or a month, which no short wait helps,
+carries the code DAILY_QUOTA, so that its key can be left alone until it begins anew. It shows by Gemini's
+quotaId `...PerDay...`, by the words "per day", "per month", RPD or TPD in a message (Groq, OpenAI,
+OpenRouter's free-models-per-day), or by a header that says nothing remains for the day or the month
+(Cerebras' requests-day, Mistral's tokens-month).
+"""
 
 from __future__ import annotations
 
@@ -19,16 +26,19 @@ _MONEY_CODES = frozenset(
         "organization_usage_limit_exceeded",
         "billing_hard_limit_reached",
         "billing_not_active",
+        "billing_disabled",
     }
 )
 _MONEY_TEXT = re.compile(
     r"credit balance is too low|used all available credits|monthly spending limit"
-    r"|insufficient (credits|balance|funds)|can only afford|out of credits?\b",
+    r"|insufficient (credits|balance|funds)|can only afford|out of credits?\b"
+    r"|enable billing|prepay(ment)? (credits?|balance) (is|are) (depleted|exhausted|used up)",
     re.IGNORECASE,
 )
 _AUTH_CODES = frozenset({"invalid_api_key", "api_key_invalid", "authentication_error", "account_deactivated"})
 _AUTH_TEXT = re.compile(
-    r"(incorrect|invalid|expired|missing|no) api[ _-]?key|api key (not valid|is invalid|expired)",
+    r"(incorrect|invalid|expired|missing|no) api[ _-]?key|api key (not valid|is invalid|expired)"
+    r"|user location is not supported",  # where the key may be used from
     re.IGNORECASE,
 )
 _CONTEXT_CODES = frozenset({"context_length_exceeded"})
@@ -72,6 +82,15 @@ _STATUS_OF_WORD = {
     "authentication_error": 401,
     "permission_error": 403,
     "permission_denied": 403,
+    "unauthenticated": 401,
+    "invalid_argument": 400,
+    "failed_precondition": 400,
+    "not_found": 404,
+    "aborted": 409,
+    "resource_exhausted": 429,
+    "internal": 500,
+    "unavailable": 503,
+    "deadline_exceeded": 504,
     "model_not_found": 404,
     "not_found_error": 404,
 }
@@ -102,6 +121,12 @@ _CALLERS: frozenset[FailureKind] = frozenset({"bad_request", "context", "policy"
 _WAIT = re.compile(r"try again in (?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)(ms|s))?", re.IGNORECASE)
 _LONGEST_WAIT_S = 31 * 86_400.0
 
+DAILY_QUOTA = "daily_quota"
+"""The code of a quota whose window is a day or longer; also the word by which a dialect tells of one."""
+
+_LONG_TEXT = re.compile(r"\bper[ -](day|month)\b|\b[RT]PD\b", re.IGNORECASE)
+_LONG_HEADER = re.compile(r"x-ratelimit-remaining-.*-(day|month)")
+
 
 def kind_of(status: int, *, words: frozenset[str], text: str) -> FailureKind:
     """The kind of a refusal. `words` are its code and type in lower case, `text` its message."""
@@ -116,6 +141,14 @@ def kind_of(status: int, *, words: frozenset[str], text: str) -> FailureKind:
     if words & _POLICY_CODES or (status in (400, 403) and _POLICY_TEXT.search(text)):
         return "policy"
     return _kind_of_status(status, bool(words & _CAPACITY_CODES or _CAPACITY_TEXT.search(text)))
+
+
+def daily_quota(headers: Mapping[str, str], *, words: frozenset[str], text: str) -> bool:
+    """Whether what is spent, where the kind is `rate`, is a quota of a day or longer."""
+    if DAILY_QUOTA in words or _LONG_TEXT.search(text):
+        return True
+    spent = (name for name, value in headers.items() if value.strip() in ("0", "0.0"))
+    return any(_LONG_HEADER.fullmatch(name) for name in spent)
 
 
 def _kind_of_status(status: int, overloaded: bool) -> FailureKind:

@@ -57,3 +57,11 @@ def test_a_wrapped_seal_comes_out_again_and_nobody_elses_does() -> None:
     assert seals.unwrap(seals.wrap("gemini", "a.b=")) == ("gemini", "a.b=")
     assert seals.unwrap("EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrzLoky3dl1pki") is None
     assert seals.unwrap("krs1.nobody.x") is None
+
+
+def test_an_object_over_several_lines_needs_no_data_in_front() -> None:
+    splitter = sse.Splitter()
+    found = splitter.feed(b'data: 1\n\n{\n  "error": {"a":\n  1}\n}\n\n: c\n{\n}\ndata: 2\n\n')
+    assert found == [(b"", b"1"), (b"", b'{\n  "error": {"a":\n  1}\n}'), (b"", b"{\n}\n2")]
+    splitter.feed(b'{\n "a": 1')
+    assert splitter.finish() == [(b"", b'{\n "a": 1')]

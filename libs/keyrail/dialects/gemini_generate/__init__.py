@@ -1,0 +1,1 @@
+"""Google's generateContent, streamGenerateContent and batchEmbedContents, as a provider speaks them."""
