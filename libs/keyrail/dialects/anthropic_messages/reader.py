@@ -70,7 +70,7 @@ class Reader:
         """The body has ended: what was left."""
         if self._done or self.failure is not None:
             return []
-        events = self._take(self._splitter.finish())
+        events = self._take(self._splitter.finish(), last=True)
         if not self._done and self.failure is None:
             self.failure = self._broken_off()
         return events
@@ -82,13 +82,15 @@ class Reader:
             return garbage(self._provider, "answered with a body that is no event stream")
         return truncated(self._provider)
 
-    def _take(self, events: list[tuple[bytes, bytes]]) -> list[Event]:
+    def _take(self, events: list[tuple[bytes, bytes]], *, last: bool = False) -> list[Event]:
         found: list[Event] = []
         for name, data in events:
             event = read(data)
             if event is None:
                 if data.strip() == b"[DONE]":
                     continue  # some gateways end every stream with it
+                if last:
+                    break  # half an event: the stream broke off in it
                 self.failure = garbage(self._provider, "sent an event that is not JSON in UTF-8")
                 break
             kind = event.type or name.decode("ascii", "replace")

@@ -153,9 +153,8 @@ class Writer:
         self._complete_tail()
 
     def _cite(self, event: CitationPiece) -> None:
-        tail = self._tail()
-        if tail is not None and tail.kind == "text" and is_citation(event.value):
-            self._append(_CITATION, _dump(event.value))
+        if is_citation(event.value):  # Anthropic sends it before the words it is for
+            self._piece("text", _CITATION, event.value)
 
     def _call(self, event: CallBegin) -> None:
         if event.seal is not None:
@@ -224,12 +223,12 @@ class Writer:
     def _tail(self) -> _Block | None:
         return self._blocks[-1] if self._blocks else None
 
-    def _piece(self, kind: str, name: bytes, text: str, id_: str | None = None) -> None:
+    def _piece(self, kind: str, name: bytes, value: object, id_: str | None = None) -> None:
         """Text or thoughts: more of the last block where that is of this kind, else a new one."""
         tail = self._blocks[-1] if self._blocks else None
         if tail is None or tail.kind != kind or tail.complete or (id_ != tail.id and tail.id is not None):
             self._open(_Block(kind, _HEADS[kind], id_))
-        self._append(name, _dump(text))
+        self._append(name, _dump(value))
 
     def _append(self, name: bytes, value: bytes) -> None:
         """A piece of the last block."""
