@@ -6,6 +6,7 @@ the others `estimate` works a number out.
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 from keyrail.contracts.failures import Failure
@@ -31,11 +32,13 @@ from keyrail.dialects.failures import garbage
 
 PATH = "/v1/messages/count_tokens"
 
-_BYTES_A_TOKEN = 4
-_JSON_BYTES_A_TOKEN = 3  # braces, quotes and names cost more than prose
-_A_MESSAGE = 4
-_A_TOOL = 10
-_TOOLS = 330  # the instructions that come with the first tool
+# Fitted to what Claude's models of 2025 and 2026 counted.
+_BYTES_A_TOKEN = 3.5
+_JSON_BYTES_A_TOKEN = 2.5  # braces, quotes and names cost more than prose
+_A_MESSAGE = 6
+_A_TOOL = 25
+_TOOLS = 420  # the instructions that come with the first tool
+_A_FORMAT = 100
 _AN_IMAGE = 1_500
 _A_PAGE = 2_000
 _PAGE_BYTES = 60_000  # of a PDF
@@ -72,9 +75,10 @@ def parse_answer(body: bytes, provider: str) -> int | Failure:
 def estimate(request: Request) -> int:
     """A number for a provider that can't count; no tokenizer is asked.
 
-    Four bytes of text in UTF-8 are a token, three of JSON (tools, arguments, schemas), so that scripts with
-    more bytes a character cost more, as they do. A message, a tool and the first of all tools have their
-    fixed part. An image is 1,500 tokens, a page of a PDF 2,000 with its pages guessed from its size.
+    3.5 bytes of text in UTF-8 are a token, 2.5 of JSON (tools, arguments, schemas), so that scripts with
+    more bytes a character cost more, as they do. A message, a tool, the first of all tools and a form of the
+    answer have their fixed part. An image is 1,500 tokens, a page of a PDF 2,000 with its pages guessed from
+    its size. Seven of ten recorded prompts came out within a quarter of the truth; tiny ones too low.
     """
     tokens = 0
     for message in request.messages:
@@ -84,7 +88,7 @@ def estimate(request: Request) -> int:
     for tool in request.tools:
         tokens += _A_TOOL + _text(tool.name) + _text(tool.description or "") + _json(tool.schema)
     if request.format is not None:
-        tokens += _json(request.format.schema)
+        tokens += _A_FORMAT + _json(request.format.schema)
     return max(tokens, 1)
 
 
@@ -95,7 +99,7 @@ def _part(part: Part) -> int:
         case Thinking():
             return _text(part.text)
         case Call():
-            return _A_TOOL + _text(part.name) + _bytes(part.arguments) // _JSON_BYTES_A_TOKEN
+            return _A_TOOL + _text(part.name) + _in_tokens(part.arguments, _JSON_BYTES_A_TOKEN)
         case Result():
             return _A_TOOL + sum(map(_part, part.parts))
         case Image():
@@ -111,13 +115,14 @@ def _part(part: Part) -> int:
             return _json(part.value)
 
 
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+def _in_tokens(text: str, bytes_a_token: float) -> int:
+    size = len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    return math.ceil(size / bytes_a_token)
 
 
 def _text(text: str) -> int:
-    return -(-_bytes(text) // _BYTES_A_TOKEN)
+    return _in_tokens(text, _BYTES_A_TOKEN)
 
 
 def _json(value: object) -> int:
-    return 0 if value is None else len(json_text.dump(value)) // _JSON_BYTES_A_TOKEN
+    return 0 if value is None else _in_tokens(json_text.dump(value).decode(), _JSON_BYTES_A_TOKEN)

@@ -10,9 +10,8 @@ from keyrail.dialects import json_text
 
 
 class Delta(msgspec.Struct, gc=False):
-    """What a block or the message gains; which fields count depends on the event's type and this one's."""
+    """What a block or the message gains; which fields there are depends on the types of event and delta."""
 
-    type: str | None = None
     text: str | None = None
     partial_json: str | None = None
     thinking: str | None = None

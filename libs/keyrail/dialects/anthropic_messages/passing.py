@@ -15,6 +15,7 @@ from keyrail.dialects.anthropic_messages.usage import merged, usage_of
 from keyrail.dialects.failures import garbage, truncated
 
 _BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
+_CR, _LF = b"\r\n"  # as numbers: looking for these in bytes is several times as fast
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = (b"data", b"event", b"id", b"retry", b":", b"{")
 _HOLDS = frozenset({"redacted_thinking", "tool_use", "server_tool_use", "mcp_tool_use"})
@@ -51,15 +52,15 @@ class Passing:
             self._pieces.append(data)
             self._size += len(data)
             # Joining again on each read of an endless event would cost the square of its length.
-            if b"\n" not in data and b"\r" not in data:
+            if _LF not in data and _CR not in data:
                 return self._hold()
             data = b"".join(self._pieces)
             self._pieces.clear()
         start = 0
-        for border in _BLANK.finditer(data):
-            if not self._pass(data[start : border.start()]):
+        for block, end in _blocks(data):
+            if not self._pass(block):
                 return data[:start]
-            start = border.end()
+            start = end
             if self.done:
                 return data[:start]
         self._size = len(data) - start
@@ -159,3 +160,18 @@ class Passing:
         if usage:
             self._raw = merged(self._raw, usage)
             self.usage = usage_of(self._raw)
+
+
+def _blocks(data: bytes) -> list[tuple[bytes, int]]:
+    """Each event whose blank line has come, and the offset behind that line."""
+    found: list[tuple[bytes, int]] = []
+    end = 0
+    if _CR in data:
+        for border in _BLANK.finditer(data):
+            found.append((data[end : border.start()], border.end()))
+            end = border.end()
+        return found
+    for block in data.split(b"\n\n")[:-1]:
+        end += len(block) + 2
+        found.append((block, end))
+    return found
