@@ -27,6 +27,10 @@ _MONEY_CODES = frozenset(
         "billing_hard_limit_reached",
         "billing_not_active",
         "billing_disabled",
+        "billing_error",
+        "enforced_spend_limit_reached",
+        "contract_spend_limit_reached",
+        "organization_on_hold",
     }
 )
 _MONEY_TEXT = re.compile(
@@ -45,13 +49,15 @@ _CONTEXT_CODES = frozenset({"context_length_exceeded"})
 _CONTEXT_TEXT = re.compile(
     r"maximum context length|reduce the length of the messages|prompt is too long"
     r"|exceeds the maximum number of tokens|too large for model|context (window|length) exceeded"
-    r"|exceeds? the (model's )?context",
+    r"|exceeds? the (model's )?context|exceeds? context limit",
     re.IGNORECASE,
 )
 _POLICY_CODES = frozenset(
     {"content_filter", "content_policy_violation", "moderation_blocked", "cyber_policy_violation"}
 )
-_POLICY_TEXT = re.compile(r"requires moderation|was flagged|usage policy", re.IGNORECASE)
+_POLICY_TEXT = re.compile(
+    r"requires moderation|was flagged|usage policy|content filtering policy", re.IGNORECASE
+)
 _MISSING_CODES = frozenset({"model_not_found", "model_decommissioned", "model_not_active"})
 _CAPACITY_CODES = frozenset(
     {
@@ -70,6 +76,10 @@ _STATUS_OF_WORD = {
     "internal_server_error": 500,
     "api_error": 500,
     "overloaded_error": 529,
+    "timeout_error": 504,
+    "billing_error": 402,
+    "request_too_large": 413,
+    "conflict_error": 409,
     "rate_limit_exceeded": 429,
     "rate_limit_error": 429,
     "rate_limited": 429,

@@ -1,0 +1,1 @@
+"""Anthropic's Messages API, as clients and providers speak it: answers, streams and counts of tokens."""
