@@ -53,7 +53,16 @@ _CONTEXT_TEXT = re.compile(
     re.IGNORECASE,
 )
 _POLICY_CODES = frozenset(
-    {"content_filter", "content_policy_violation", "moderation_blocked", "cyber_policy_violation"}
+    {
+        "content_filter",
+        "content_policy_violation",
+        "moderation_blocked",
+        "cyber_policy_violation",
+        "cyber_policy",
+        "bio_policy",
+        "misalignment_policy_violation",
+        "image_content_policy_violation",
+    }
 )
 _POLICY_TEXT = re.compile(
     r"requires moderation|was flagged|usage policy|content filtering policy", re.IGNORECASE
@@ -104,6 +113,33 @@ _STATUS_OF_WORD = {
     "model_not_found": 404,
     "not_found_error": 404,
 }
+
+_STATUS_OF_WORD.update(
+    dict.fromkeys(
+        (  # why a response failed: the Responses API says it by these alone
+            "context_length_exceeded",
+            "invalid_prompt",
+            "content_filter",
+            "data_residency_mismatch",
+            "invalid_image",
+            "invalid_image_format",
+            "invalid_base64_image",
+            "invalid_image_url",
+            "image_too_large",
+            "image_too_small",
+            "image_parse_error",
+            "invalid_image_mode",
+            "image_file_too_large",
+            "unsupported_image_media_type",
+            "empty_image_file",
+            "failed_to_download_image",
+            "image_file_not_found",
+            *_POLICY_CODES,
+        ),
+        400,
+    )
+)
+_STATUS_OF_WORD.update({"slow_down": 429, "server_is_overloaded": 503})
 
 _CLIENT_STATUS: dict[FailureKind, int] = {
     # 401, 402 and 403 would tell callers that their own virtual key is at fault, and it is not: the

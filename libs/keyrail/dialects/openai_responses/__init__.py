@@ -1,0 +1,1 @@
+"""OpenAI's /v1/responses, without a memory: request, answer, stream and errors."""
