@@ -103,10 +103,11 @@ class Face(Protocol):
 class Wire(Protocol):
     """A provider's dialect."""
 
-    def prepare(self, body: bytes, *, model: str, quirks: Quirks) -> Written:
+    def prepare(self, body: dict[str, Any], *, model: str, quirks: Quirks) -> Written | Failure:
         """The body of a client that speaks this dialect too: model and named quirks changed, nothing else.
 
-        Raises ValueError for a body that is no JSON object.
+        A Failure (400) names what the provider does not take and the request can't do without. May change
+        `body`.
         """
         ...
 
