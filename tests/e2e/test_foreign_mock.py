@@ -4,48 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from support import npm
 from support.nats import free_port
 from support.stack import Stack, chat
 
-FOLDER = Path(__file__).parents[1] / "tools" / "aimock"
 SAYS = "Hello from a mock that nobody here wrote."
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-def _installed(folder: Path) -> Path:
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("NOT TESTED against aimock: there is no npm on this machine")
-    for name in ("package.json", "package-lock.json"):
-        shutil.copy(FOLDER / name, folder)
-    done = subprocess.run(
-        [npm, "ci", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    if done.returncode != 0:
-        pytest.skip(f"NOT TESTED against aimock: npm ci failed: {done.stderr[-300:]}")
-    return folder / "node_modules" / ".bin" / "llmock"
-
-
 @pytest.fixture(scope="module")
 def aimock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The mock's URL."""
-    binary = _installed(tmp_path_factory.mktemp("aimock"))
+    folder = npm.installed("aimock", tmp_path_factory.mktemp("aimock"))
+    binary = folder / "node_modules" / ".bin" / "llmock"
     port = free_port()
-    command = [str(binary), "-p", str(port), "-f", str(FOLDER / "fixtures.json"), "--strict"]
+    command = [str(binary), "-p", str(port), "-f", str(folder / "fixtures.json"), "--strict"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     yield f"http://127.0.0.1:{port}/v1"
     process.terminate()

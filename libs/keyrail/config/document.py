@@ -5,17 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from keyrail.config.problems import Report, quoted
+from keyrail.config.providers import provider_of
 from keyrail.config.reader import Entry, Reader
 from keyrail.config.tree import Scalar, read
 from keyrail.contracts.config import ConfigView, ProviderConfig, RouteConfig, WeightedTarget
-from keyrail.contracts.slips import Dialect, Strategy, Target, Timeouts
+from keyrail.contracts.slips import Strategy, Target, Timeouts
 
 SECTIONS: Final = ("providers", "routes", "aliases")
-DIALECTS: Final[tuple[Dialect, ...]] = ("openai-chat",)
-KEYLESS_BUILTIN: Final = "sandbox"
 HIGHEST_WEIGHT: Final = 1_000_000
 LONGEST_TIMEOUT_S: Final = 86_400
 _STRATEGIES: Final[dict[str, Strategy]] = {"fallback": "fallback", "weighted": "weighted"}
@@ -25,17 +23,13 @@ _TIMEOUTS: Final = {
     "between_chunks": "between_chunks_s",
     "total": "total_s",
 }
-_PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _ROUTE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _ALIAS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 _MODEL = re.compile(r"[!-~]{1,200}")
-_URL = re.compile(
-    r"https?://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%:+,=/-]*)?"
-)
 
 
-def parse(text: str, filename: str, builtins: Mapping[str, str]) -> ConfigView:
-    """The configuration in `text`. `builtins`: name to base URL of the providers that need no declaration.
+def parse(text: str, filename: str, builtins: Mapping[str, ProviderConfig]) -> ConfigView:
+    """The configuration in `text`. `builtins`: the providers that need no declaration, by name.
 
     Aliases of aliases are followed to their end, so that each alias in the result names a `provider/model` or
     a route. Revision 0; `models` lists what the file names. Raises ConfigError with everything that is wrong.
@@ -46,12 +40,9 @@ def parse(text: str, filename: str, builtins: Mapping[str, str]) -> ConfigView:
     top = reader.fields(Entry(1, "", read(text, report) or nothing), SECTIONS) or {}
     sections = {name: (reader.fields(top[name]) or {}) if name in top else {} for name in SECTIONS}
     names = builtins.keys() | sections["providers"].keys()
-    providers = {
-        name: ProviderConfig(name=name, base_url=base_url, needs_key=name != KEYLESS_BUILTIN)
-        for name, base_url in builtins.items()
-    }
+    providers = dict(builtins)
     for name, entry in sections["providers"].items():
-        if provider := _provider(reader, name, entry, builtins):
+        if provider := provider_of(reader, name, entry, builtins):
             providers[name] = provider
     routes: dict[str, RouteConfig] = {}
     for name, entry in sections["routes"].items():
@@ -62,71 +53,6 @@ def parse(text: str, filename: str, builtins: Mapping[str, str]) -> ConfigView:
     return ConfigView(
         providers=providers, routes=routes, aliases=aliases, models=_models(routes.values(), aliases)
     )
-
-
-def _provider(reader: Reader, name: str, entry: Entry, builtins: Mapping[str, str]) -> ProviderConfig | None:
-    if not _PROVIDER_NAME.fullmatch(name):
-        reader.bad(
-            entry, "a provider's name is 1 to 64 of a-z, 0-9 and -, beginning with a letter or a digit"
-        )
-    fields = reader.fields(entry, ("base_url", "dialect", "needs_key"))
-    if fields is None:
-        return None
-    base_url = builtins.get(name)
-    if "base_url" in fields:
-        base_url = _base_url(reader, fields["base_url"])
-    elif base_url is None:
-        hint = reader.report.hint(name, builtins)
-        reader.bad(entry, f"base_url is missing, and {quoted(name)} is not a built-in provider{hint}")
-    dialect = _dialect(reader, fields["dialect"]) if "dialect" in fields else DIALECTS[0]
-    needs_key = name in builtins and name != KEYLESS_BUILTIN
-    if "needs_key" in fields:
-        needs_key = reader.flag(fields["needs_key"])
-    if base_url is None or dialect is None or needs_key is None:
-        return None
-    return ProviderConfig(name=name, dialect=dialect, base_url=base_url, needs_key=needs_key)
-
-
-def _dialect(reader: Reader, entry: Entry) -> Dialect | None:
-    text = reader.text(entry)
-    for known in DIALECTS:
-        if text == known:
-            return known
-    if text is not None:
-        reader.bad(entry, f"unknown dialect {quoted(text)}; known: {', '.join(DIALECTS)}")
-    return None
-
-
-def _base_url(reader: Reader, entry: Entry) -> str | None:
-    """The URL without trailing slashes. Problems do not repeat it: it may hold a password."""
-    url = reader.text(entry)
-    if url is None:
-        return None
-    problem = _url_problem(url)
-    if problem:
-        reader.bad(entry, problem)
-        return None
-    return url.rstrip("/")
-
-
-def _url_problem(url: str) -> str | None:
-    if not url.startswith(("http://", "https://")):
-        return "must begin with http:// or https://"
-    authority = re.split(r"[/?#\\]", url.partition("://")[2], maxsplit=1)[0]
-    if "@" in authority:
-        return "must not carry a user name or password"
-    if "?" in url or "#" in url:
-        return "must not carry a query or a fragment"
-    if not _URL.fullmatch(url):
-        return "is not a URL of the form https://host:port/path"
-    try:
-        if urlsplit(url).port == 0:
-            return "has a port that does not exist"
-    except ValueError:
-        return "has a host or port that does not exist"
-    if url.rstrip("/").endswith("/chat/completions"):
-        return "must end before /chat/completions"
-    return None
 
 
 def _route(reader: Reader, name: str, entry: Entry, providers: Collection[str]) -> RouteConfig | None:

@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Literal
+
 from keyrail.contracts.base import Contract
+from keyrail.contracts.quirks import Quirks
 from keyrail.contracts.slips import Dialect, Strategy, Target, Timeouts
+
+Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"]
+"""The header that carries a provider key; `bearer` is `authorization`."""
+
+
+class ModelPrice(Contract, frozen=True, kw_only=True):
+    """US dollars per million tokens. What has no rate of its own counts as input."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
 
 
 class ProviderConfig(Contract, frozen=True, kw_only=True):
-    """A provider of this installation, built in or declared. `base_url` ends before `/chat/completions`."""
+    """A provider of this installation, built in or declared.
+
+    `base_url` ends before what the dialect itself says: before `/chat/completions`, `/v1/messages` or
+    `/models/`.
+    `speaks`: further dialects that it takes as they are. `prices` by the provider's name of the model; `*` is
+    for all others.
+    """
 
     name: str
     dialect: Dialect = "openai-chat"
+    speaks: tuple[Dialect, ...] = ()
     base_url: str
     needs_key: bool = True
+    auth: Auth = "bearer"
+    quirks: Quirks = Quirks()
+    prices: dict[str, ModelPrice] = {}
 
 
 class WeightedTarget(Contract, frozen=True, kw_only=True):

@@ -35,7 +35,8 @@ class Usage(Contract, frozen=True, kw_only=True):
 class Price(Contract, frozen=True, kw_only=True):
     """What an attempt cost and who says so. All None: the price is unknown.
 
-    `source` is `provider` (reported in the answer), `catalogue` (genai-prices), `sandbox` or `not-billed`.
+    `source` is `provider` (reported in the answer), `configured` (keyrail.yaml),
+    `catalogue` (genai-prices), `sandbox` or `not-billed`.
     """
 
     cost_usd: Decimal | None = None

@@ -1,26 +1,41 @@
-"""What an attempt cost. First the provider's own figure counts, then the catalogue; else it is unknown."""
+"""What an attempt cost.
+
+First the provider's own figure counts, then the operator's prices, then the catalogue; else it is unknown.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
+from keyrail.contracts.config import ModelPrice
 from keyrail.contracts.usage import Price, Usage
 from keyrail.pricing import catalogue
-from keyrail.pricing.rates import rates
+from keyrail.pricing.rates import flat, rates
 
 SANDBOX = "sandbox"
 UNKNOWN = Price()
 
+_NONE: Mapping[str, ModelPrice] = MappingProxyType({})
 _STEP = Decimal("0.000000000001")  # what the ledger can hold
 _TICK = Decimal("0.0000000001")
 _MOST = Decimal(1_000_000)  # a million dollars a call is nonsense, and the ledger could not hold it
 _AUDIO_APART = frozenset({"openai"})  # audio tokens always have a rate of their own
 
 
-def price(provider: str, model: str, usage: Usage, at_ms: int) -> Price:
+def price(
+    provider: str,
+    model: str,
+    usage: Usage,
+    at_ms: int,
+    own: Mapping[str, ModelPrice] = _NONE,
+    revision: int = 0,
+) -> Price:
     """The price of one attempt that began at `at_ms`; `model` is the provider's own name for it.
 
+    `own`: the operator's prices by model, `*` for all others, from this `revision` of the configuration.
     `usage.served_tier` chooses the tier. All None when the model, the tier or the token counts are unknown.
     """
     if usage.raw is not None and (reported := _reported(usage.raw)) is not None:
@@ -29,8 +44,10 @@ def price(provider: str, model: str, usage: Usage, at_ms: int) -> Price:
         return Price(cost_usd=Decimal(0), source="sandbox")
     if usage.input_tokens is None or usage.output_tokens is None:
         return UNKNOWN
+    if own and (given := own.get(model) or own.get("*")) is not None:
+        return _configured(given, usage, revision)
     tier = usage.served_tier.lower() if usage.served_tier else None
-    if usage.audio_input_tokens or usage.audio_output_tokens:
+    if usage.searches or usage.audio_input_tokens or usage.audio_output_tokens:
         cost = _by_library(provider, model, tier, usage, at_ms)
     else:
         known = rates(provider, model, tier, at_ms // catalogue.DAY_MS)
@@ -42,10 +59,24 @@ def price(provider: str, model: str, usage: Usage, at_ms: int) -> Price:
                 usage.output_tokens,
                 usage.cache_read_tokens or 0,
                 usage.cache_write_tokens or 0,
+                usage.cache_write_1h_tokens or 0,
             )
     if cost is None:
         return UNKNOWN
     return Price(cost_usd=_held(cost), source="catalogue", version=catalogue.VERSION)
+
+
+def _configured(given: ModelPrice, usage: Usage, revision: int) -> Price:
+    cost = flat(given.input, given.output, given.cache_read, given.cache_write, given.cache_write_1h).cost(
+        usage.input_tokens or 0,
+        usage.output_tokens or 0,
+        usage.cache_read_tokens or 0,
+        usage.cache_write_tokens or 0,
+        usage.cache_write_1h_tokens or 0,
+    )
+    return (
+        UNKNOWN if cost is None else Price(cost_usd=_held(cost), source="configured", version=str(revision))
+    )
 
 
 def _held(cost: Decimal) -> Decimal:
@@ -81,8 +112,10 @@ def _by_library(provider: str, model: str, tier: str | None, usage: Usage, at_ms
         "output_tokens": usage.output_tokens,
         "cache_read_tokens": usage.cache_read_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
+        "cache_write_1h_tokens": usage.cache_write_1h_tokens,
         "input_audio_tokens": usage.audio_input_tokens,
         "output_audio_tokens": usage.audio_output_tokens,
+        "web_searches": usage.searches,
     }
     result = catalogue.calculate(provider, model, tier, {key: n for key, n in counts.items() if n}, at_ms)
     if result is None:

@@ -11,13 +11,12 @@ from genai_prices.types import TieredPrices
 
 from keyrail.pricing import catalogue
 
-_PRICED = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
+_PRICED = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_1h_mtok")
 _NEVER_COUNTED = frozenset(
     {
-        # Chat usage reports none of these, so they add nothing.
+        # Usage that reports one of these is priced by the library.
         "web_searches_kcount",
         "storage_searches_kcount",
-        "cache_write_1h_mtok",
         "input_image_mtok",
         "cache_image_read_mtok",
         "output_image_mtok",
@@ -37,6 +36,7 @@ class _Bracket:
     output: Decimal
     cache_read: Decimal | None
     cache_write: Decimal | None
+    cache_write_1h: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,13 @@ class Rates:
     starts: tuple[int, ...]
     brackets: tuple[_Bracket, ...]
 
-    def cost(self, input_: int, output: int, cache_read: int, cache_write: int) -> Decimal | None:
-        """US dollars, exact; None when the counts contradict each other or nothing is known."""
+    def cost(
+        self, input_: int, output: int, cache_read: int, cache_write: int, cache_write_1h: int = 0
+    ) -> Decimal | None:
+        """US dollars, exact; None when the counts contradict each other or nothing is known.
+
+        `input_` includes what was read from and written to a cache, `cache_write` what is kept for an hour.
+        """
         if not self.brackets:
             return None
         bracket = self.brackets[bisect_left(self.starts, input_) if self.starts else 0]
@@ -56,10 +61,14 @@ class Rates:
         if cache_read and bracket.cache_read is not None:
             plain -= cache_read
             total += bracket.cache_read * cache_read
+        if cache_write_1h and bracket.cache_write_1h is not None:
+            plain -= cache_write_1h
+            cache_write -= cache_write_1h
+            total += bracket.cache_write_1h * cache_write_1h
         if cache_write and bracket.cache_write is not None:
             plain -= cache_write
             total += bracket.cache_write * cache_write
-        return None if plain < 0 else total + bracket.input * plain
+        return None if plain < 0 or cache_write < 0 else total + bracket.input * plain
 
 
 _UNKNOWN = Rates((), ())
@@ -82,8 +91,22 @@ def rates(provider: str, model: str, tier: str | None, day: int) -> Rates | None
 
 
 def _bracket(prices: dict[str, object], above: int) -> _Bracket:
-    input_, output, cache_read, cache_write = (_rate(prices.get(key), above) for key in _PRICED)
-    return _Bracket(input_ or _ZERO, output or _ZERO, cache_read, cache_write)
+    input_, output, read, write, write_1h = (_rate(prices.get(key), above) for key in _PRICED)
+    return _Bracket(input_ or _ZERO, output or _ZERO, read, write, write_1h)
+
+
+def flat(
+    input_: Decimal,
+    output: Decimal,
+    cache_read: Decimal | None,
+    cache_write: Decimal | None,
+    cache_write_1h: Decimal | None,
+) -> Rates:
+    """Rates that hold for prompts of any size, given in US dollars per million tokens."""
+    read, write, write_1h = (
+        None if rate is None else rate / catalogue.PER for rate in (cache_read, cache_write, cache_write_1h)
+    )
+    return Rates((), (_Bracket(input_ / catalogue.PER, output / catalogue.PER, read, write, write_1h),))
 
 
 def _rate(price: object, above: int) -> Decimal | None:

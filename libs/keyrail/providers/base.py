@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from typing import Literal
 
+from keyrail.contracts.config import Auth, ProviderConfig
+from keyrail.contracts.quirks import Quirks
 from keyrail.contracts.slips import Dialect
-from keyrail.dialects.base import Quirks
 
 __all__ = ["Provider", "Quirks"]
 
+Cancelled = Literal["stops-billing", "bills-whole", "unknown"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
@@ -17,19 +20,28 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 class Provider:
     """One provider. Raises ValueError for a name or base URL that can't be used.
 
-    `base_url` ends before `/chat/completions`; it may be empty when the configuration gives it. `env`:
-    variables that may bring its key in. `owns`: patterns of bare model names that mean this provider.
-    `models`: fixed names, for a provider that no price catalogue lists.
+    `base_url` is as in ProviderConfig; it may be empty when the configuration gives it. `dialect`: what it is
+    asked in by a client of another one; `speaks`: what else it takes as it is. `env`: variables that may
+    bring its
+    key in. `owns`: patterns of bare model names that mean this provider. `models`: fixed names, for a
+    provider that
+    no price catalogue lists. `reports_cost`: its usage says what was billed. `cancelled`: what it bills for a
+    stream
+    that is broken off.
     """
 
     name: str
     base_url: str
     dialect: Dialect = "openai-chat"
+    speaks: tuple[Dialect, ...] = ()
+    auth: Auth = "bearer"
     env: tuple[str, ...] = ()
     owns: tuple[str, ...] = ()
     needs_key: bool = True
     quirks: Quirks = field(default_factory=Quirks)
     models: tuple[str, ...] = ()
+    reports_cost: bool = False
+    cancelled: Cancelled = "unknown"
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -39,6 +51,14 @@ class Provider:
         if self.base_url and not re.match(r"https?://[^/\s]+", self.base_url):
             raise ValueError(f"the base URL of {self.name} must begin with http:// or https://")
 
-    def headers(self, key: str | None) -> dict[str, str]:
-        """Headers that carry the key; none without one."""
-        return {} if key is None else {"authorization": f"Bearer {key}"}
+    def config(self, base_url: str = "") -> ProviderConfig:
+        """As the configuration has it, at another place where one is given."""
+        return ProviderConfig(
+            name=self.name,
+            dialect=self.dialect,
+            speaks=self.speaks,
+            base_url=(base_url or self.base_url).rstrip("/"),
+            needs_key=self.needs_key,
+            auth=self.auth,
+            quirks=self.quirks,
+        )

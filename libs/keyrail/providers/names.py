@@ -8,13 +8,6 @@ from functools import cache
 from keyrail.providers import registry
 
 NOT_BUILT_IN: dict[str, tuple[str, ...]] = {
-    "anthropic": (r"claude-",),
-    "gemini": (r"gemini-", r"gemma-", r"learnlm-"),
-    "mistral": (
-        r"(open-)?(mistral|mixtral)-",
-        r"(codestral|ministral|magistral|pixtral|devstral|voxtral|mathstral)-",
-    ),
-    "xai": (r"grok-",),
     "deepseek": (r"deepseek-(chat|reasoner|v\d)",),
     "cohere": (r"command-", r"c4ai-"),
     "perplexity": (r"sonar(-|$)",),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import replace
-from typing import cast, get_args
+from functools import cache
 
 from keyrail import providers
-from keyrail.contracts.slips import Dialect
+from keyrail.contracts.config import ProviderConfig
 from keyrail.providers.base import Provider
 
 
+@cache
 def load() -> dict[str, Provider]:
-    """The built-in providers by name."""
+    """The built-in providers by name. Not to be changed."""
     found: dict[str, Provider] = {}
     for module in pkgutil.iter_modules(providers.__path__):
         provider = getattr(importlib.import_module(f"{providers.__name__}.{module.name}"), "PROVIDER", None)
@@ -22,20 +22,6 @@ def load() -> dict[str, Provider]:
     return found
 
 
-def declared(name: str, base_url: str, dialect: str = "openai-chat", *, needs_key: bool = True) -> Provider:
-    """A provider that the configuration declares. One that is built in keeps its quirks, env and models.
-
-    Raises ValueError for a name, URL or dialect that can't be used.
-    """
-    if dialect not in get_args(Dialect):
-        raise ValueError(
-            f"the provider {name} speaks {dialect!r}, which is none of {', '.join(get_args(Dialect))}"
-        )
-    spoken = cast(Dialect, dialect)
-    if not base_url:
-        raise ValueError(f"the provider {name} needs a base URL")
-    base_url = base_url.rstrip("/")
-    built_in = load().get(name)
-    if built_in is None:
-        return Provider(name=name, base_url=base_url, dialect=spoken, needs_key=needs_key)
-    return replace(built_in, base_url=base_url, dialect=spoken, needs_key=needs_key)
+def configs() -> dict[str, ProviderConfig]:
+    """The built-in providers as the configuration has them."""
+    return {name: provider.config() for name, provider in load().items()}

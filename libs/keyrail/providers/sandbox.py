@@ -5,6 +5,7 @@ from keyrail.providers.base import Provider
 PROVIDER = Provider(
     name="sandbox",
     base_url="",  # where it listens is known at run time only
+    speaks=("openai-responses", "anthropic-messages", "openai-embeddings"),
     needs_key=False,
     models=(
         "echo",

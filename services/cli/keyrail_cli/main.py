@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from keyrail.http.admin import AdminError
-from keyrail_cli import attempts, costs, requests, up
+from keyrail_cli import attempts, costs, providers, requests, up
 from keyrail_cli.home import NotRunning
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     costs.register,
     requests.register,
     attempts.register,
+    providers.register,
 )
 """What `keyrail` can do. Each adds its parser and sets `run`, called with the arguments."""
 

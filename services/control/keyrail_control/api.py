@@ -1,4 +1,4 @@
-"""The admin HTTP API: questions to the ledger and metrics, for one holder of the admin token.
+"""The admin HTTP API: questions to the ledger, providers and metrics, for one holder of the admin token.
 
 A table says which paths exist and whether they are open; everything else is refused before it is looked at.
 """
@@ -36,6 +36,7 @@ Send = Callable[[Message], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 Ask = Callable[[LedgerQuery], Awaitable[LedgerPage]]
 Scrape = Callable[[], Awaitable[bytes]]
+Rows = Callable[[], Awaitable[list[dict[str, object]]]]
 
 UNITS_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 SPAN = re.compile(r"(\d{1,6})([smhd])")
@@ -88,9 +89,10 @@ class Route:
 class Api:
     """The ASGI application. `routes` is all it serves."""
 
-    def __init__(self, ask: Ask, metrics: Scrape, token_sha256: str) -> None:
+    def __init__(self, ask: Ask, metrics: Scrape, providers: Rows, token_sha256: str) -> None:
         self._ask = ask
         self._metrics = metrics
+        self._providers = providers
         self._token_sha256 = token_sha256.lower()
         self.routes = (
             Route("/healthz", self._health, open=True),
@@ -98,6 +100,7 @@ class Api:
             Route("/v1/costs", self._costs),
             Route("/v1/attempts", self._attempts),
             Route("/v1/requests/", self._request),
+            Route("/v1/providers", self._list_providers),
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -162,6 +165,10 @@ class Api:
             raise Refused(404, "the ledger does not know this request")
         return Answer(200, msgspec.json.encode(page.rows[0]))
 
+    async def _list_providers(self, call: Call) -> Answer:
+        call.only()
+        return Answer(200, msgspec.json.encode({"rows": await self._providers(), "cursor": None}))
+
     async def _question(self, query: LedgerQuery) -> LedgerPage:
         try:
             page = await self._ask(query)
@@ -172,9 +179,9 @@ class Api:
         return page
 
 
-def create_app(ask: Ask, metrics: Scrape, token_sha256: str) -> Api:
+def create_app(ask: Ask, metrics: Scrape, providers: Rows, token_sha256: str) -> Api:
     """The admin API. `ask` raises Unavailable when nobody answers; `token_sha256` is a hex digest."""
-    return Api(ask, metrics, token_sha256)
+    return Api(ask, metrics, providers, token_sha256)
 
 
 def _matches(pattern: str, path: str) -> bool:

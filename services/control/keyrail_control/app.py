@@ -8,10 +8,12 @@ import logging
 from keyrail.bus.connection import Bus
 from keyrail.bus.liveness import Hearing, Heart
 from keyrail.contracts import subjects
+from keyrail.contracts.config import ConfigView
 from keyrail.contracts.ledger import LedgerPage, LedgerQuery
 from keyrail.http.server import HttpServer
 from keyrail.keys.keystore import KeystoreWriter
-from keyrail_control import catalogue, gather, publishing
+from keyrail.providers import registry
+from keyrail_control import catalogue, gather, providers, publishing
 from keyrail_control.api import create_app
 from keyrail_control.settings import ControlSettings
 
@@ -27,10 +29,14 @@ class Control:
     def __init__(self, bus: Bus, settings: ControlSettings) -> None:
         self._bus = bus
         self._settings = settings
+        self._view = ConfigView()
+        self._keys = KeystoreWriter(settings.keystore)
         self._heart = Heart(bus)
         self._hearing = Hearing(bus, ("ingress", "router", "provider-worker", "cost-accounting"))
         token = settings.admin_token_file.read_text().strip()
-        app = create_app(self._ask, self._metrics, hashlib.sha256(token.encode()).hexdigest())
+        app = create_app(
+            self._ask, self._metrics, self._providers, hashlib.sha256(token.encode()).hexdigest()
+        )
         self._server = HttpServer(app, fd=settings.listen_fd, port=settings.admin_port)
 
     async def start(self) -> None:
@@ -48,14 +54,14 @@ class Control:
     async def _publish(self) -> None:
         settings = self._settings
         text = settings.config.read_text() if settings.config else ""
-        names = await KeystoreWriter(settings.keystore).list()
+        names = await self._keys.list()
         view = catalogue.view(
             text,
             settings.config.name if settings.config else "keyrail.yaml",
             sandbox_url=settings.sandbox_url,
             with_key={name.provider for name in names if name.tenant == DEFAULT_TENANT},
         )
-        published = await publishing.publish_config(self._bus.js, view)
+        published = self._view = await publishing.publish_config(self._bus.js, view)
         log.info("configuration published", extra={"revision": published.revision})
         if settings.default_key_file.exists():
             key = settings.default_key_file.read_text().strip()
@@ -64,6 +70,9 @@ class Control:
     async def _ask(self, query: LedgerQuery) -> LedgerPage:
         answer = await self._bus.nc.request(subjects.LEDGER, query.encode(), timeout=QUESTION_S)
         return LedgerPage.decode(answer.data)
+
+    async def _providers(self) -> list[providers.Row]:
+        return providers.rows(self._view, registry.load(), await self._keys.list(), DEFAULT_TENANT)
 
     async def _metrics(self) -> bytes:
         return await gather.exposition(self._bus, self._hearing)

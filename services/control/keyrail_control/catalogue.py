@@ -12,10 +12,10 @@ from keyrail.providers import registry, sandbox
 
 def view(text: str, filename: str, *, sandbox_url: str | None, with_key: Collection[str]) -> ConfigView:
     """Raises ConfigError with all problems of the file. `with_key`: providers that have a key stored."""
-    builtins = {name: provider.base_url for name, provider in registry.load().items()}
+    builtins = registry.configs()
     builtins.pop(sandbox.PROVIDER.name, None)
     if sandbox_url is not None:
-        builtins[sandbox.PROVIDER.name] = sandbox_url
+        builtins[sandbox.PROVIDER.name] = sandbox.PROVIDER.config(sandbox_url)
     parsed = document.parse(text, filename, builtins)
     return parsed.replace(models=_models(parsed, with_key))
 

@@ -30,9 +30,11 @@ class Usage(Struct, frozen=True, gc=False):
     output_tokens: UInt64 | None = None
     cache_read_tokens: UInt64 | None = None
     cache_write_tokens: UInt64 | None = None
+    cache_write_1h_tokens: UInt64 | None = None
     reasoning_tokens: UInt64 | None = None
     audio_input_tokens: UInt64 | None = None
     audio_output_tokens: UInt64 | None = None
+    searches: UInt64 | None = None
     served_tier: str | None = None
     estimated: bool = False
     raw: Raw = NO_OBJECT

@@ -111,10 +111,9 @@ def _take_keys(home: Home, outer: Mapping[str, str], names: Mapping[str, str]) -
 
 def _view(config: Path | None) -> ConfigView | str:
     """The configuration, or what is wrong with it."""
-    builtins = {name: provider.base_url for name, provider in registry.load().items()}
     try:
         text = config.read_text() if config is not None else ""
-        return document.parse(text, config.name if config is not None else "", builtins)
+        return document.parse(text, config.name if config is not None else "", registry.configs())
     except OSError as error:
         return f"{config}: {error.strerror}"
     except UnicodeDecodeError:

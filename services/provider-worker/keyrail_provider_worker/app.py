@@ -12,12 +12,10 @@ from keyrail.bus.forward import Forwarder
 from keyrail.bus.liveness import Hearing, Heart
 from keyrail.bus.views import KvView
 from keyrail.contracts import streams, subjects
-from keyrail.contracts.config import ConfigView, ProviderConfig
+from keyrail.contracts.config import ConfigView
 from keyrail.http.upstream import Upstream
 from keyrail.keys.keystore import KeystoreReader
 from keyrail.pricing import catalogue
-from keyrail.providers import registry
-from keyrail.providers.base import Provider
 from keyrail_provider_worker.attempt import Tools
 from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.runner import Runner
@@ -30,13 +28,12 @@ class ProviderWorker:
     def __init__(self, bus: Bus, settings: WorkerSettings) -> None:
         self._bus = bus
         self._view = ConfigView()
-        self._builtin = registry.load()
         self._events = EventPublisher(bus, subjects.EVENT_ATTEMPT)
         self._upstream = Upstream()
         self._hearing = Hearing(bus, ("ingress",))
         self._forwarder = Forwarder(bus)
         keyring = Keyring(KeystoreReader(settings.keystore, settings.identity_file))
-        tools = Tools(bus, self._events, self._upstream, keyring, lambda: self._view, self._provider)
+        tools = Tools(bus, self._events, self._upstream, keyring, lambda: self._view)
         self._runner = Runner(tools, self._forwarder, self._hearing, settings.max_in_flight)
         self._heart = Heart(bus, self._runner.streams)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
@@ -69,10 +66,6 @@ class ProviderWorker:
         await self._events.stop()
         await self._heart.stop()
         await self._upstream.close()
-
-    def _provider(self, config: ProviderConfig) -> Provider:
-        builtin = self._builtin.get(config.name)
-        return builtin or registry.declared(config.name, config.base_url, config.dialect)
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":

@@ -21,7 +21,7 @@ from keyrail.contracts.slips import Slip
 from keyrail.contracts.usage import Price
 from keyrail.dialects.openai_chat import request
 from keyrail.http.upstream import NotWritten, Upstream
-from keyrail.providers.base import Provider
+from keyrail.providers import endpoint
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import render, settle
 from keyrail_provider_worker.call import Call, Prepared
@@ -40,7 +40,6 @@ class Tools:
     upstream: Upstream
     keyring: Keyring
     view: Callable[[], ConfigView]
-    provider: Callable[[ProviderConfig], Provider]
 
 
 HANDED_ON = Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
@@ -141,9 +140,8 @@ class Attempt:
         return None
 
     def _prepare(self, config: ProviderConfig, key: Chosen) -> Prepared:
-        provider = self._tools.provider(config)
         secret = key.value.reveal() if key.value is not None else None
-        headers = provider.headers(secret)
+        headers = endpoint.headers(config, config.dialect, secret)
         headers |= {
             "content-type": "application/json",
             "accept": "text/event-stream" if self.slip.facts.stream else "application/json",
@@ -151,8 +149,9 @@ class Attempt:
             "user-agent": "keyrail",
             "x-client-request-id": self.id,
         }
-        body = request.prepare(self._body, model=self.slip.target.model, quirks=provider.quirks)
-        return Prepared(f"{config.base_url.rstrip('/')}/chat/completions", headers, body, secret)
+        body = request.prepare(self._body, model=self.slip.target.model, quirks=config.quirks)
+        url = endpoint.url(config, config.dialect, self.slip.target.model)
+        return Prepared(url, headers, body, secret)
 
     async def _answer(self) -> None:
         """The rest of a whole answer: its price, its head, its end."""

@@ -142,3 +142,25 @@ def test_unknown_is_never_zero() -> None:
     assert render.cell(None) == "unknown"
     assert render.cell(0) == "0"
     assert render.table(("a",), []) == "a"
+
+
+def test_providers_are_shown_with_their_key_and_what_they_support(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row: dict[str, object] = {
+        "provider": "openai",
+        "key": "yes",
+        "keys": ["env"],
+        "native": ["openai-chat", "openai-responses"],
+        "faces": ["chat"],
+        "prices": ["catalogue"],
+        "base_url": "https://api.openai.com/v1",
+    }
+    serve({"/v1/providers": page([row])})
+    assert main.main(["providers"]) == 0
+    heading, line = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["provider", "key", "native", "faces", "prices", "base", "url"]
+    assert "openai-chat, openai-responses" in line
+    serve({"/v1/providers": page([row])})
+    assert main.main(["providers", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [row]

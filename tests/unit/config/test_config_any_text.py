@@ -10,9 +10,13 @@ from hypothesis import strategies as st
 
 from keyrail.config.document import parse
 from keyrail.config.problems import ConfigError
-from keyrail.contracts.config import ConfigView
+from keyrail.contracts.config import ConfigView, ProviderConfig
 
-BUILTINS = {"openai": "https://api.openai.com/v1", "groq": "https://api.groq.com/openai/v1"}
+BUILTINS = {
+    "openai": ProviderConfig(name="openai", base_url="https://api.openai.com/v1"),
+    "groq": ProviderConfig(name="groq", base_url="https://api.groq.com/openai/v1"),
+    "sandbox": ProviderConfig(name="sandbox", base_url="http://127.0.0.1:9009/v1", needs_key=False),
+}
 EXAMPLE = """\
 providers:
   openai: {base_url: "http://127.0.0.1:9001/v1", needs_key: true}

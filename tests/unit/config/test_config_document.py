@@ -15,9 +15,9 @@ from keyrail.contracts.config import ConfigView, ProviderConfig, RouteConfig, We
 from keyrail.contracts.slips import Target, Timeouts
 
 BUILTINS = {
-    "openai": "https://api.openai.com/v1",
-    "groq": "https://api.groq.com/openai/v1",
-    "sandbox": "http://127.0.0.1:9009/v1",
+    "openai": ProviderConfig(name="openai", base_url="https://api.openai.com/v1"),
+    "groq": ProviderConfig(name="groq", base_url="https://api.groq.com/openai/v1"),
+    "sandbox": ProviderConfig(name="sandbox", base_url="http://127.0.0.1:9009/v1", needs_key=False),
 }
 
 EXAMPLE = """\
@@ -113,12 +113,7 @@ def test_an_example_becomes_a_view() -> None:
 )
 def test_an_empty_file_has_the_built_in_providers_and_nothing_else(text: str) -> None:
     got = view(text)
-    assert {name: provider.base_url for name, provider in got.providers.items()} == BUILTINS
-    assert {name: provider.needs_key for name, provider in got.providers.items()} == {
-        "openai": True,
-        "groq": True,
-        "sandbox": False,
-    }
+    assert got.providers == BUILTINS
     assert (got.routes, got.aliases, got.models, got.revision) == ({}, {}, (), 0)
 
 
@@ -206,8 +201,9 @@ ONE_PROBLEM: dict[str, tuple[str, str]] = {
         "1: providers.openai.needs_key: must be true or false, not text",
     ),
     "unknown dialect": (
-        "providers: {openai: {dialect: anthropic-messages}}",
-        '1: providers.openai.dialect: unknown dialect "anthropic-messages"; known: openai-chat',
+        "providers: {openai: {dialect: klingon}}",
+        '1: providers.openai.dialect: unknown dialect "klingon"; '
+        "known: openai-chat, anthropic-messages, gemini-generate, openai-responses",
     ),
     "empty dialect": (
         "providers: {openai: {dialect: }}",

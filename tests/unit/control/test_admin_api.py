@@ -38,7 +38,10 @@ def api(ledger: Ledger) -> Api:
     async def metrics() -> bytes:
         return b"up 1\n"
 
-    return create_app(ledger, metrics, hashlib.sha256(TOKEN.encode()).hexdigest())
+    async def providers() -> list[dict[str, object]]:
+        return [{"provider": "openai", "keys": ["env"]}]
+
+    return create_app(ledger, metrics, providers, hashlib.sha256(TOKEN.encode()).hexdigest())
 
 
 async def call(
@@ -187,3 +190,11 @@ async def test_an_error_of_the_ledger_is_passed_on(api: Api, ledger: Ledger) -> 
 async def test_metrics_and_health_are_open(api: Api) -> None:
     assert await call(api, "/metrics") == (200, b"up 1\n")
     assert await call(api, "/healthz") == (200, {"status": "ok"})
+
+
+async def test_providers_are_a_page(api: Api) -> None:
+    assert await call(api, "/v1/providers", "", BEARER) == (
+        200,
+        {"rows": [{"provider": "openai", "keys": ["env"]}], "cursor": None},
+    )
+    assert (await call(api, "/v1/providers", "since=1h", BEARER))[0] == 400

@@ -59,7 +59,7 @@ def test_every_service_has_a_card_of_at_most_thirty_lines() -> None:
 def test_the_readmes_configuration_is_valid() -> None:
     text = (ROOT / "README.md").read_text()
     (block,) = re.findall(r"(?:^    (?:providers|routes|aliases):\n(?:(?:     .*)?\n)+)+", text, re.MULTILINE)
-    builtins = {name: provider.base_url for name, provider in registry.load().items()}
+    builtins = registry.configs()
     view = document.parse(block.replace("\n    ", "\n").removeprefix("    "), "README.md", builtins)
     assert {"chat", "trial"} == set(view.routes)
     assert view.aliases == {"gpt-4o": "openai/gpt-5.4-mini"}

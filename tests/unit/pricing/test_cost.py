@@ -14,6 +14,7 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keyrail.contracts.config import ModelPrice
 from keyrail.contracts.usage import Price, Usage
 from keyrail.dialects.openai_chat.usage import usage_of
 from keyrail.pricing import catalogue
@@ -227,3 +228,39 @@ def test_recorded_usage_objects_cost_what_the_library_says() -> None:
                 checked[provider] += 1
     assert checked["openai"] > 80
     assert checked["groq"] > 30
+
+
+OWN = {
+    "m": ModelPrice(input=Decimal("0.1"), output=Decimal("0.3"), cache_read=Decimal("0.01")),
+    "*": ModelPrice(input=Decimal(1), output=Decimal(2), cache_write=Decimal(3), cache_write_1h=Decimal(4)),
+}
+
+
+def test_the_operators_price_counts_before_the_catalogue() -> None:
+    usage = Usage(input_tokens=1_000, output_tokens=10, cache_read_tokens=400)
+    paid = price("openai", "m", usage, 0, OWN, 7)
+    assert paid == Price(cost_usd=Decimal("0.000067"), source="configured", version="7")
+    assert price("openai", "gpt-5.4-mini", usage, NOW, OWN, 7).source == "configured"
+    assert price("openai", "gpt-5.4-mini", usage, NOW, {"m": OWN["m"]}, 7).source == "catalogue"
+
+
+def test_what_the_provider_bills_counts_before_the_operators_price() -> None:
+    usage = Usage(input_tokens=1, output_tokens=1, raw={"cost": 0.5})
+    assert price("openrouter", "m", usage, 0, OWN, 7) == Price(cost_usd=Decimal("0.5"), source="provider")
+
+
+def test_the_operators_price_of_unknown_usage_is_unknown() -> None:
+    assert price("openai", "m", Usage(input_tokens=5), 0, OWN, 7) == Price()
+
+
+def test_an_hour_in_the_cache_has_its_own_rate() -> None:
+    usage = Usage(input_tokens=1_000, output_tokens=10, cache_write_tokens=300, cache_write_1h_tokens=100)
+    assert price("p", "x", usage, 0, OWN, 1).cost_usd == Decimal("0.00172")
+    known = price("anthropic", "claude-sonnet-5-5", usage, NOW)
+    expected = 700 * Decimal(2) + 200 * Decimal("2.5") + 100 * Decimal(4) + 10 * Decimal(10)
+    assert known.cost_usd == expected / 1_000_000
+
+
+def test_searches_are_paid_for() -> None:
+    usage = Usage(input_tokens=1_000, output_tokens=10, searches=2)
+    assert price("anthropic", "claude-sonnet-5-5", usage, NOW).cost_usd == Decimal("0.0221")

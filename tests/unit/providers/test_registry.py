@@ -8,17 +8,20 @@ import pkgutil
 import pytest
 
 from keyrail import providers
+from keyrail.contracts.config import ProviderConfig
+from keyrail.contracts.slips import Dialect
 from keyrail.pricing import catalogue
-from keyrail.providers import names, registry
-from keyrail.providers.base import Provider, Quirks
+from keyrail.providers import endpoint, names, registry
+from keyrail.providers.base import Provider
 
 BUILT_IN = registry.load()
-NOT_PROVIDERS = {"base", "names", "registry"}
+NOT_PROVIDERS = {"base", "endpoint", "names", "registry"}
+NINE = {"openai", "anthropic", "gemini", "groq", "cerebras", "deepinfra", "mistral", "xai", "openrouter"}
 
 
 def test_each_module_is_a_provider_of_its_own_name() -> None:
     modules = {module.name for module in pkgutil.iter_modules(providers.__path__)} - NOT_PROVIDERS
-    assert modules == set(BUILT_IN) == {"openai", "groq", "sandbox"}
+    assert modules == set(BUILT_IN) == NINE | {"sandbox"}
     for name in modules:
         module = importlib.import_module(f"keyrail.providers.{name}")
         assert module.PROVIDER.name == name
@@ -33,37 +36,79 @@ def test_each_provider_has_prices_or_fixed_models(name: str) -> None:
     assert bool(provider.env) == provider.needs_key
 
 
-def test_the_key_travels_in_one_header() -> None:
-    assert BUILT_IN["openai"].headers("sk-1") == {"authorization": "Bearer sk-1"}
-    assert BUILT_IN["sandbox"].headers(None) == {}
+@pytest.mark.parametrize("config", registry.configs().values(), ids=list(registry.configs()))
+def test_the_key_travels_in_one_header_and_nowhere_else(config: ProviderConfig) -> None:
+    sent = endpoint.headers(config, config.dialect, "the-key")
+    assert [name for name, value in sent.items() if "the-key" in value] == [
+        "authorization" if config.auth == "bearer" else config.auth
+    ]
+    assert "the-key" not in endpoint.url(config.replace(base_url="https://x"), config.dialect, "m")
+    assert "the-key" not in str(endpoint.headers(config, config.dialect, None))
 
 
-def test_a_declared_provider_is_like_a_built_in_one() -> None:
-    mine = registry.declared("my-vllm", "http://10.0.0.5:8000/v1/", needs_key=False)
-    assert mine == Provider(name="my-vllm", base_url="http://10.0.0.5:8000/v1", needs_key=False)
+@pytest.mark.parametrize(
+    ("provider", "client", "asked"),
+    [
+        ("openai", "openai-responses", "openai-responses"),
+        ("openai", "anthropic-messages", "openai-chat"),
+        ("anthropic", "openai-chat", "anthropic-messages"),
+        ("openrouter", "anthropic-messages", "anthropic-messages"),
+        ("gemini", "openai-responses", "gemini-generate"),
+        ("mistral", "openai-responses", "openai-chat"),
+    ],
+)
+def test_a_provider_is_asked_in_the_clients_dialect_where_it_takes_it(
+    provider: str, client: Dialect, asked: Dialect
+) -> None:
+    assert endpoint.spoken(registry.configs()[provider], client) == asked
 
 
-def test_declaring_a_built_in_provider_keeps_what_is_known_of_it() -> None:
-    moved = registry.declared("groq", "https://proxy.example/groq")
-    assert (moved.base_url, moved.quirks) == ("https://proxy.example/groq", Quirks(drop_message_nulls=True))
-    assert moved.env == ("GROQ_API_KEY",)
+@pytest.mark.parametrize(
+    ("base_url", "dialect", "url"),
+    [
+        ("https://api.openai.com/v1", "openai-chat", "https://api.openai.com/v1/chat/completions"),
+        ("https://api.openai.com/v1", "openai-embeddings", "https://api.openai.com/v1/embeddings"),
+        ("https://api.anthropic.com", "anthropic-messages", "https://api.anthropic.com/v1/messages"),
+        ("https://openrouter.ai/api/v1", "anthropic-messages", "https://openrouter.ai/api/v1/messages"),
+        ("https://x/openai", "openai-responses", "https://x/openai/responses"),
+    ],
+)
+def test_where_a_dialect_is_asked(base_url: str, dialect: Dialect, url: str) -> None:
+    config = ProviderConfig(name="p", base_url=base_url, dialect=dialect)
+    assert endpoint.url(config, dialect, "m") == url
+
+
+def test_where_gemini_is_asked() -> None:
+    config = registry.configs()["gemini"]
+    at = config.base_url + "/models/"
+    assert endpoint.url(config, "gemini-generate", "gemini-4-argon") == at + "gemini-4-argon:generateContent"
+    assert (
+        endpoint.url(config, "gemini-generate", "models/g", stream=True)
+        == at + "g:streamGenerateContent?alt=sse"
+    )
+    assert endpoint.url(config, "openai-embeddings", "e") == at + "e:batchEmbedContents"
+    assert endpoint.url(config, "gemini-generate", "g", operation="count_tokens") == at + "g:countTokens"
+
+
+def test_a_models_name_is_no_path() -> None:
+    config = registry.configs()["gemini"]
+    wicked = endpoint.url(config, "gemini-generate", "../../x?key=1#")
+    assert wicked == config.base_url + "/models/..%2F..%2Fx%3Fkey%3D1%23:generateContent"
+
+
+def test_tokens_are_counted_where_messages_are_made() -> None:
+    config = registry.configs()["anthropic"]
+    url = endpoint.url(config, "anthropic-messages", "m", operation="count_tokens")
+    assert url == "https://api.anthropic.com/v1/messages/count_tokens"
 
 
 @pytest.mark.parametrize(
     ("name", "url"),
-    [
-        ("My", "https://x"),
-        ("a.b", "https://x"),
-        ("", "https://x"),
-        ("a", ""),
-        ("a", "ftp://x"),
-        ("a", "x"),
-        ("a", "http://"),
-    ],
+    [("My", "https://x"), ("a.b", "https://x"), ("", "https://x"), ("a", "ftp://x"), ("a", "x")],
 )
 def test_a_name_or_url_that_cannot_be_used_is_refused(name: str, url: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        registry.declared(name, url)
+        Provider(name=name, base_url=url)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +141,6 @@ def test_a_name_or_url_that_cannot_be_used_is_refused(name: str, url: str) -> No
 )
 def test_a_bare_model_name_belongs_to_its_maker(model: str, owner: str | None) -> None:
     assert names.owner(model) == owner
-
-
-def test_an_unknown_dialect_is_refused() -> None:
-    with pytest.raises(ValueError, match="klingon"):
-        registry.declared("a", "https://x", "klingon")
 
 
 def test_no_owner_is_stated_twice() -> None:

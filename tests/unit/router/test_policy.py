@@ -6,7 +6,7 @@ from keyrail.config import document
 from keyrail.contracts.config import ConfigView
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts, Plan
-from keyrail.providers import names
+from keyrail.providers import names, registry
 from keyrail_router import policy
 
 CONFIG = """
@@ -24,9 +24,8 @@ aliases:
   claude-sonnet-5-5: local/some-model
   quick: fast
 """
-VIEW = document.parse(
-    CONFIG, "keyrail.yaml", {"openai": "https://api.openai.com/v1", "groq": "https://api.groq.com/openai/v1"}
-).replace(revision=7)
+BUILTINS = {name: config for name, config in registry.configs().items() if name in ("openai", "groq")}
+VIEW = document.parse(CONFIG, "keyrail.yaml", BUILTINS).replace(revision=7)
 
 
 def decide(model: str, draw: float = 0.0, view: ConfigView = VIEW) -> Plan:

@@ -1,12 +1,15 @@
-"""A chat request for one provider: its own name of the model, usage asked for in streams, quirks applied."""
+"""A chat request for one provider: its own name of the model, usage asked for in streams, its quirks
+applied."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from keyrail.contracts.failures import Failure
-from keyrail.dialects.base import Quirks
+from keyrail.contracts.quirks import Quirks
+from keyrail.dialects import flavour
 from keyrail.dialects.canonical.request import Written
+from keyrail.dialects.openai_chat import flavour as chat_flavour
 
 
 def fit(request: dict[str, Any], *, model: str, quirks: Quirks) -> Written | Failure:
@@ -15,32 +18,13 @@ def fit(request: dict[str, Any], *, model: str, quirks: Quirks) -> Written | Fai
     Fields that nothing is said about go through in their order. A Failure names what can't be left out.
     """
     request["model"] = model
-    dropped = tuple(name for name in quirks.drop if request.pop(name, None) is not None)
-    if quirks.rename:
-        request = _renamed(request, quirks)
-    if quirks.drop_message_nulls:
-        request["messages"] = [_without_nulls(message) for message in request["messages"]]
     if request.get("stream") is True:
         if quirks.send_stream_options:
             request["stream_options"] = {**(request.get("stream_options") or {}), "include_usage": True}
         else:
-            request.pop("stream_options", None)
-    return Written(request, dropped)
-
-
-def _renamed(request: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
-    renamed: dict[str, Any] = {}
-    for name, value in request.items():
-        target = quirks.rename.get(name, name)
-        if target == name or target not in request:
-            renamed[target] = value
-    return renamed
-
-
-def _without_nulls(message: Any) -> Any:
-    if type(message) is not dict:
-        return message
-    fields = cast(dict[str, Any], message)
-    if None not in fields.values():
-        return fields
-    return {name: value for name, value in fields.items() if value is not None or name == "content"}
+            request.pop("stream_options", None)  # usage comes all the same
+    written = flavour.apply(request, quirks)
+    if isinstance(written, Failure) or not chat_flavour.touches_messages(quirks):
+        return written
+    messages, dropped = chat_flavour.messages(written.body["messages"], quirks)
+    return Written({**written.body, "messages": messages}, (*written.dropped, *dropped))
