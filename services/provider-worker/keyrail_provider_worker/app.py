@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 
 from nats.aio.subscription import Subscription
 
@@ -19,6 +20,7 @@ from keyrail.pricing import catalogue
 from keyrail.providers import registry
 from keyrail.providers.base import Provider
 from keyrail_provider_worker.attempt import Tools
+from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.runner import Runner
 from keyrail_provider_worker.settings import WorkerSettings
@@ -36,7 +38,9 @@ class ProviderWorker:
         self._hearing = Hearing(bus, ("ingress",))
         self._forwarder = Forwarder(bus)
         keyring = Keyring(KeystoreReader(settings.keystore, settings.identity_file))
-        tools = Tools(bus, self._events, self._upstream, keyring, lambda: self._view, self._provider)
+        tools = Tools(
+            bus, self._events, self._upstream, keyring, lambda: self._view, self._provider, Deadlines()
+        )
         self._runner = Runner(tools, self._forwarder, self._hearing, settings.max_in_flight)
         self._heart = Heart(bus, self._runner.streams)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
@@ -72,8 +76,13 @@ class ProviderWorker:
 
     def _provider(self, config: ProviderConfig) -> Provider:
         builtin = self._builtin.get(config.name)
-        return builtin or registry.declared(config.name, config.base_url, config.dialect)
+        return builtin or _declared(config.name, config.base_url, config.dialect)
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
             self._view = ConfigView.decode(value)
+
+
+@lru_cache(maxsize=256)
+def _declared(name: str, base_url: str, dialect: str) -> Provider:
+    return registry.declared(name, base_url, dialect)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.errors import BusError
@@ -20,11 +22,12 @@ from keyrail.contracts.frames import CONTENT, End, Kind, Taken
 from keyrail.contracts.slips import Slip
 from keyrail.contracts.usage import Price
 from keyrail.dialects.openai_chat import request
-from keyrail.http.upstream import NotWritten, Upstream
+from keyrail.http.upstream import Endpoint, NotWritten, Upstream
 from keyrail.providers.base import Provider
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import render, settle
 from keyrail_provider_worker.call import Call, Prepared
+from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.keyring import Chosen, Keyring
 from keyrail_provider_worker.settle import Course
 
@@ -41,6 +44,7 @@ class Tools:
     keyring: Keyring
     view: Callable[[], ConfigView]
     provider: Callable[[ProviderConfig], Provider]
+    deadlines: Deadlines
 
 
 HANDED_ON = Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
@@ -67,9 +71,11 @@ class Attempt:
         self._body = body
         self._tools = tools
         self._course = Course()
-        self._call = Call(slip, self.reply, self._course)
+        self._call = Call(slip, self.reply, self._course, tools.deadlines)
         self._started: AttemptStarted | None = None
         self._price: Price | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._took_too_long = False
 
     @property
     def content_sent(self) -> bool:
@@ -133,26 +139,31 @@ class Attempt:
             return LEDGER_AWAY
         self._started = self._start_event(key)
         left_s = (self.slip.take_by_ms - now_ms()) / 1000
+        task = self._task = asyncio.current_task()
+        assert task is not None
+        self._tools.deadlines.set(self, time.monotonic() + left_s, self._on_take_by)
         try:
-            async with asyncio.timeout(max(0.0, left_s)):
-                await self._tools.events.commit(self._started)
-        except TimeoutError:
-            return LEDGER_AWAY
+            await self._tools.events.commit(self._started)
+        except asyncio.CancelledError:
+            if self._took_too_long and task.uncancel() == 0:
+                return LEDGER_AWAY
+            raise
+        finally:
+            self._tools.deadlines.drop(self)
         return None
+
+    def _on_take_by(self) -> None:
+        self._took_too_long = True
+        if self._task is not None:
+            self._task.cancel()
 
     def _prepare(self, config: ProviderConfig, key: Chosen) -> Prepared:
         provider = self._tools.provider(config)
         secret = key.value.reveal() if key.value is not None else None
         headers = provider.headers(secret)
-        headers |= {
-            "content-type": "application/json",
-            "accept": "text/event-stream" if self.slip.facts.stream else "application/json",
-            "accept-encoding": "identity",
-            "user-agent": "keyrail",
-            "x-client-request-id": self.id,
-        }
+        headers["x-client-request-id"] = self.id
         body = request.prepare(self._body, model=self.slip.target.model, quirks=provider.quirks)
-        return Prepared(f"{config.base_url.rstrip('/')}/chat/completions", headers, body, secret)
+        return Prepared(_endpoint(config.base_url, self.slip.facts.stream), headers, body, secret)
 
     async def _answer(self) -> None:
         """The rest of a whole answer: its price, its head, its end."""
@@ -218,6 +229,18 @@ class Attempt:
             stream=slip.facts.stream,
             started_ms=self.began_ms,
         )
+
+
+@lru_cache(maxsize=256)
+def _endpoint(base_url: str, stream: bool) -> Endpoint:
+    """Without the key: its value is rendered for each request and stays in no cache but the keystore's."""
+    headers = {
+        "content-type": "application/json",
+        "accept": "text/event-stream" if stream else "application/json",
+        "accept-encoding": "identity",
+        "user-agent": "keyrail",
+    }
+    return Endpoint(f"{base_url.rstrip('/')}/chat/completions", headers)
 
 
 def _count(provider: str, course: Course, cost_usd: Decimal | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import now_ms
@@ -13,9 +13,17 @@ from keyrail.contracts.frames import CONTENT, Kind
 from keyrail.contracts.slips import Slip
 from keyrail.dialects.openai_chat import answer, errors
 from keyrail.dialects.openai_chat.stream import StreamReader
-from keyrail.http.upstream import NotWritten, Upstream, UpstreamError, UpstreamResponse
+from keyrail.http.upstream import (
+    Endpoint,
+    StaleConnection,
+    UnreadableAnswer,
+    Upstream,
+    UpstreamError,
+    UpstreamResponse,
+)
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import redact, render
+from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.settle import Course
 
 KEEP_ALIVE_S = 15.0
@@ -25,107 +33,89 @@ ERROR_BODY = 1 << 20
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "inference-id", "mistral-correlation-id")
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A request that is ready to be written."""
 
-    url: str
+    endpoint: Endpoint
     headers: dict[str, str]
     body: bytes
-    secret: str | None = None  # the provider key's value, in the headers too
+    secret: str | None  # the provider key's value, in the headers too
 
 
 class Call:
     """Runs once. `content_sent` and `head_sent` say what the client already has."""
 
-    def __init__(self, slip: Slip, reply: Reply, course: Course) -> None:
+    def __init__(self, slip: Slip, reply: Reply, course: Course, deadlines: Deadlines) -> None:
         self.slip = slip
         self.course = course
         self.head_sent = slip.head_sent
         self.content_sent = False
         self.answer: bytes | None = None  # a whole answer, not yet sent: its head needs the price
         self._reply = reply
+        self._deadlines = deadlines
         self._provider = slip.target.provider
         self._reader: StreamReader | None = None
         self._began = 0.0
-        self._phase = "connect"
         self._waiting: list[bytes] = []
-        self._keep_alive: asyncio.TimerHandle | None = None
         self._side: set[asyncio.Task[None]] = set()
-        assert slip.plan is not None
-        self._timeouts = slip.plan.timeouts
 
     async def run(self, upstream: Upstream, prepared: Prepared) -> Failure | None:
         """None: the whole answer came. `course` is as far as it got.
 
         Raises CancelledError, BusError, and NotWritten when the slip was handed on meanwhile.
         """
-        self._began = time.monotonic()  # the event loop's own clock, without asking for the loop
-        deadline = self._began + max(0, self.slip.deadline_ms - now_ms()) / 1000
+        self._began = time.monotonic()
+        left_ms = self.slip.deadline_ms - now_ms()
+        if left_ms <= 0:
+            return self._timed_out("total")
         if self.slip.facts.stream:
-            self._keep_alive = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._on_keep_alive)
+            self._deadlines.set(self, self._began + KEEP_ALIVE_S, self._on_keep_alive)
         try:
-            failure = await self._within(upstream, prepared, deadline)
+            failure = await self._exchange(upstream, prepared, self._began + left_ms / 1000)
             return redact.failure(failure, prepared.secret) if failure and prepared.secret else failure
-        except NotWritten:
-            self.course.written = False
-            raise
         except UpstreamError as error:
             self.course.written = error.written
             return self._broken(error)
         finally:
-            if self._keep_alive is not None:
-                self._keep_alive.cancel()
+            self._deadlines.drop(self)
             self._account()
 
-    async def _within(self, upstream: Upstream, prepared: Prepared, deadline: float) -> Failure | None:
-        limits = self._timeouts
-        self.course.written = True
-        self._phase = "first_byte"
-        first_byte_by = self._began + limits.connect_s + limits.first_byte_s
+    async def _exchange(self, upstream: Upstream, prepared: Prepared, deadline: float) -> Failure | None:
+        assert self.slip.plan is not None
+        response = await upstream.post(
+            prepared.endpoint,
+            prepared.headers,
+            prepared.body,
+            timeouts=self.slip.plan.timeouts,
+            deadline=deadline,
+            may_write=self._may_write,
+        )
         try:
-            async with (
-                asyncio.timeout_at(min(first_byte_by, deadline)) as clock,
-                upstream.post(
-                    prepared.url,
-                    prepared.headers,
-                    prepared.body,
-                    connect_s=limits.connect_s,
-                    may_write=self._may_write,
-                ) as response,
-            ):
-                self._on_head(response, prepared.secret)
-                if response.status != 200:
-                    self._phase = "between_chunks"
-                    body = await response.read(ERROR_BODY)
-                    return errors.classify(self._provider, response.status, response.headers, body)
-                if self.slip.facts.stream and "text/event-stream" in response.headers.get("content-type", ""):
-                    return await self._stream(response, clock, deadline)
-                return await self._whole(response, clock, deadline)
-        except TimeoutError:
-            phase = "total" if time.monotonic() >= deadline else self._phase
-            return self._timed_out(phase)
+            self._on_head(response, prepared.secret)
+            if response.status != 200:
+                body = await response.read(ERROR_BODY)
+                return errors.classify(self._provider, response.status, response.headers, body)
+            if self.slip.facts.stream and "text/event-stream" in response.headers.get("content-type", ""):
+                return await self._stream(response)
+            return await self._whole(response)
+        finally:
+            response.leave()
 
     def _may_write(self) -> bool:
         """Whether the slip is still this worker's own: see TAKE_BY_MS."""
-        return now_ms() < self.slip.take_by_ms
+        self.course.written = now_ms() < self.slip.take_by_ms
+        return self.course.written
 
     def _on_head(self, response: UpstreamResponse, secret: str | None) -> None:
         self.course.http_status = response.status
-        self.course.first_byte_ms = self._elapsed_ms()
+        elapsed_ms = self.course.first_byte_ms = self._elapsed_ms()
         for name in REQUEST_ID_HEADERS:
-            if name in response.headers:
-                self.course.upstream_id = redact.text(response.headers[name][:128], secret or "")
+            if (value := response.headers.get(name)) is not None:
+                self.course.upstream_id = redact.text(value[:128], secret or "")
                 break
-        metrics.histogram(metrics.FIRST_BYTE_SECONDS, self._provider).observe(
-            self.course.first_byte_ms / 1000
-        )
+        metrics.histogram(metrics.FIRST_BYTE_SECONDS, self._provider).observe(elapsed_ms / 1000)
 
-    async def _whole(
-        self, response: UpstreamResponse, clock: asyncio.Timeout, deadline: float
-    ) -> Failure | None:
-        self._phase = "between_chunks"
-        clock.reschedule(min(time.monotonic() + self._timeouts.between_chunks_s, deadline))
+    async def _whole(self, response: UpstreamResponse) -> Failure | None:
         read = answer.read_answer(await response.read(), self._provider)
         if isinstance(read, Failure):
             return read
@@ -137,13 +127,9 @@ class Call:
         self.answer = read.body
         return None
 
-    async def _stream(
-        self, response: UpstreamResponse, clock: asyncio.Timeout, deadline: float
-    ) -> Failure | None:
+    async def _stream(self, response: UpstreamResponse) -> Failure | None:
         reader = self._reader = StreamReader(self._provider, include_usage=self.slip.facts.include_usage)
-        async for part in response.chunks():
-            self._phase = "between_chunks"
-            clock.reschedule(min(time.monotonic() + self._timeouts.between_chunks_s, deadline))
+        while part := await response.chunk():
             out = reader.feed(part)
             if reader.failure is not None:
                 await self._relay(out, flush=reader.content)
@@ -167,8 +153,7 @@ class Call:
             return
         if not self.content_sent:
             self.course.first_content_ms = self._elapsed_ms()
-            if self._keep_alive is not None:
-                self._keep_alive.cancel()
+            self._deadlines.drop(self)  # no keep-alive
         self._send_head()
         self.content_sent = True
         if self._reader is not None and self._reader.done and len(out) <= CHUNK:
@@ -187,7 +172,7 @@ class Call:
         task = asyncio.ensure_future(self._reply.send(Kind.DATA, KEEP_ALIVE))
         self._side.add(task)
         task.add_done_callback(self._side.discard)
-        self._keep_alive = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._on_keep_alive)
+        self._deadlines.set(self, time.monotonic() + KEEP_ALIVE_S, self._on_keep_alive)
 
     def _account(self) -> None:
         """Take over what the stream said of its usage; estimate it when it said nothing."""
@@ -208,13 +193,16 @@ class Call:
     def _broken(self, error: UpstreamError) -> Failure:
         if error.timeout is not None:
             return self._timed_out(error.timeout)
+        if isinstance(error, UnreadableAnswer):
+            return _garbage(self._provider, str(error))
         streaming = self.course.http_status is not None
+        code = "connection_stale" if isinstance(error, StaleConnection) else "connection_failed"
         return Failure(
             kind="truncated" if streaming else "connection",
             message=f"The connection to {self._provider} broke: {error}.",
             status=502,
             provider=self._provider,
-            code="answer_truncated" if streaming else "connection_failed",
+            code="answer_truncated" if streaming else code,
         )
 
     def _timed_out(self, phase: str) -> Failure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 
 from keyrail.contracts.base import now_ms
@@ -25,7 +25,7 @@ class Course:
     first_byte_ms: int | None = None
     first_content_ms: int | None = None
     finish: str | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()  # noqa: RUF009 - frozen
 
 
 def price(started: AttemptStarted, course: Course) -> Price:
