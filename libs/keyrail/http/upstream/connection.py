@@ -193,6 +193,7 @@ class Connection(asyncio.Protocol):
             if self.state == IDLE:
                 self.abort()
             return
+        parts = len(self._parts)
         try:
             parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -207,7 +208,7 @@ class Connection(asyncio.Protocol):
             if self._held > MAX_HEAD:
                 self._fail(UnreadableAnswer("the head of the answer is too large", written=True))
         elif self.state == READING:
-            self._on_part(len(data))
+            self._on_part(len(data), barren=len(self._parts) == parts)
         elif self.state == COMPLETE:
             if self._left:
                 self._free()
@@ -279,10 +280,10 @@ class Connection(asyncio.Protocol):
 
     # within
 
-    def _on_part(self, size: int) -> None:
+    def _on_part(self, size: int, *, barren: bool) -> None:
         self._held += size
         self._limit(min(time.monotonic() + self._timeouts.between_chunks_s, self._deadline))
-        if not self._parts:
+        if barren:
             # Chunk extensions and trailers are no body: a provider could send them for ever.
             self._barren += size
             if self._barren > MAX_HEAD:

@@ -1,0 +1,42 @@
+"""The client of the providers, and providers that follow a script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import uvloop
+from support.provider import Caller, Provider, Script, Start
+
+from keyrail.http.upstream import Upstream
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Services run on uvloop; what the standard library's loop does differently must not matter."""
+    return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture
+async def start() -> AsyncGenerator[Start]:
+    """Starts a provider that follows a script; it is stopped after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def begin(script: Script, **options: Any) -> Provider:
+            provider = Provider(script)
+            await provider.open(**options)
+            stack.push_async_callback(provider.close)
+            return provider
+
+        yield begin
+
+
+@pytest.fixture
+async def caller() -> AsyncGenerator[Caller]:
+    """An open client; closed after the test."""
+    upstream = Upstream()
+    await upstream.open()
+    yield Caller(upstream)
+    await upstream.close()
