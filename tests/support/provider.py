@@ -22,15 +22,15 @@ class Talk:
         self.writer = writer
         self.requests: list[tuple[bytes, bytes]] = []
         self.over = asyncio.Event()
-        self._reader = reader
+        self.reader = reader
 
     async def request(self) -> tuple[bytes, bytes]:
         """Head and body of the next request."""
-        head = await self._reader.readuntil(b"\r\n\r\n")
+        head = await self.reader.readuntil(b"\r\n\r\n")
         length = next(
             line[15:] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")
         )
-        self.requests.append((head, await self._reader.readexactly(int(length))))
+        self.requests.append((head, await self.reader.readexactly(int(length))))
         return self.requests[-1]
 
     async def say(self, *parts: bytes) -> None:
@@ -43,7 +43,7 @@ class Talk:
     async def left(self) -> bool:
         """Wait until the client is gone."""
         try:
-            return await self._reader.read() == b""
+            return await self.reader.read() == b""
         except ConnectionError:
             return True
 

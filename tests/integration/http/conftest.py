@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
@@ -33,10 +34,16 @@ async def start() -> AsyncGenerator[Start]:
         yield begin
 
 
+@pytest.fixture(scope="session")
+def system_trust() -> ssl.SSLContext:
+    """What the client makes for itself; reading all authorities of the system takes as long as a test."""
+    return ssl.create_default_context()
+
+
 @pytest.fixture
-async def caller() -> AsyncGenerator[Caller]:
+async def caller(system_trust: ssl.SSLContext) -> AsyncGenerator[Caller]:
     """An open client; closed after the test."""
-    upstream = Upstream()
+    upstream = Upstream(system_trust)
     await upstream.open()
     yield Caller(upstream)
     await upstream.close()

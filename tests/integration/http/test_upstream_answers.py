@@ -246,7 +246,7 @@ async def test_a_large_request_is_written_as_fast_as_it_is_read(start: Start, ca
 
 async def test_an_early_refusal_of_a_large_request_is_read(start: Start, caller: Caller) -> None:
     async def script(talk: Talk) -> None:
-        reader = talk._reader  # pyright: ignore[reportPrivateUsage]
+        reader = talk.reader
         await reader.readexactly(100_000)
         await talk.say(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno")
         await over.wait()

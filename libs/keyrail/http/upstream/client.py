@@ -52,6 +52,16 @@ class Upstream:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._none_left.wait(), CLOSING_S)
 
+    @property
+    def connections(self) -> int:
+        """How many there are, in use or not."""
+        return len(self._all)
+
+    @property
+    def idle(self) -> int:
+        """How many of them wait for a request."""
+        return sum(map(len, self._idle.values()))
+
     async def post(
         self,
         endpoint: Endpoint,
