@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from keyrail.contracts.usage import Usage
-from keyrail.dialects.openai_chat import errors, request
+from keyrail.dialects.canonical.request import Written
+from keyrail.dialects.openai_chat import errors, request, wire
 from keyrail.dialects.openai_chat.answer import Answer, read_answer
 from keyrail.dialects.openai_chat.stream import StreamReader
 from keyrail.providers import registry
@@ -60,7 +61,9 @@ def test_every_recorded_request_passes_and_is_prepared_unchanged(provider: str, 
     assert facts.tools == bool(row["request"].get("tools"))
     assert 0 < facts.input_tokens_estimate < 50_000
     quirks = registry.load()[provider].quirks
-    prepared = json.loads(request.prepare(request.dump(body), model=facts.model, quirks=quirks))
+    written = wire.prepare(request.dump(body), model=facts.model, quirks=quirks)
+    assert isinstance(written, Written)
+    prepared = written.body
     expected = dict(row["request"])
     if expected.get("stream") is True:
         expected["stream_options"] = {**(expected.get("stream_options") or {}), "include_usage": True}

@@ -16,6 +16,7 @@ from keyrail.contracts.failures import Failure
 from keyrail.contracts.usage import Usage
 from keyrail.dialects.base import Quirks
 from keyrail.dialects.canonical.embeddings import EmbeddingAnswer, EmbeddingRequest
+from keyrail.dialects.canonical.request import Written
 from keyrail.dialects.gemini_generate import embeddings as gemini
 from keyrail.dialects.openai_embeddings import face, wire
 from keyrail.dialects.openai_embeddings.answer import Passed
@@ -47,7 +48,7 @@ def test_openais_pass_unchanged(row: dict[str, Any]) -> None:
     assert face.check(request) is None
     assert face.facts(request).model == request["model"]
     prepared = wire.prepare(json.dumps(request).encode(), model=request["model"], quirks=Quirks())
-    assert (prepared.body, prepared.dropped) == (request, ())
+    assert prepared == Written(request)
     body = json.dumps(row["response"]).encode()
     if row["status"] != 200:
         failure = wire.classify("openai", row["status"], {}, body)

@@ -22,6 +22,7 @@ give a silent worker up, so that a paused process that wakes up makes no call th
 Dialect = Literal[
     "openai-chat", "openai-responses", "anthropic-messages", "gemini-generate", "openai-embeddings"
 ]
+Operation = Literal["generate", "count_tokens"]
 Strategy = Literal["direct", "alias", "fallback", "weighted"]
 
 
@@ -38,6 +39,7 @@ class Facts(Contract, frozen=True, kw_only=True):
     """What ingress read from the body once, so that nobody downstream has to open it."""
 
     dialect: Dialect = "openai-chat"
+    operation: Operation = "generate"
     model: str
     stream: bool = False
     include_usage: bool = False  # the client itself asked for usage in the stream
@@ -99,6 +101,7 @@ class Slip(Contract, frozen=True, kw_only=True):
     plan: Plan | None = None
     position: Annotated[int, msgspec.Meta(ge=0)] = 0
     spent: tuple[Spent, ...] = ()
+    passed: dict[str, str] = {}  # headers of the client for a provider of its dialect; see endpoint.PASSED
     head_sent: bool = False  # the client already has a status line: a late failure is an event, not a status
 
     @property

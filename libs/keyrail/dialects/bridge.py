@@ -5,7 +5,7 @@ Between equal dialects bodies and streams pass as they are; between others they 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -86,6 +86,10 @@ class Bridge:
                 answer, model=self.facts.model, request=self._asked, created=self.created
             )
         return Answered(body, answer.usage, _finish(answer), answer.model)
+
+    def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        """The Failure behind an answer that is not a 200. Header names are lower case."""
+        return registry.outbound(self.dialect).classify(self.provider, status, headers, body)
 
     def relay(self) -> Relay:
         """What a streamed answer goes through."""

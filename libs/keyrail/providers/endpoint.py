@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import quote
 
 from keyrail.contracts.config import ProviderConfig
-from keyrail.contracts.slips import Dialect
+from keyrail.contracts.slips import Dialect, Operation
 
-Operation = Literal["generate", "count_tokens"]
 ANTHROPIC_VERSION: Final = "2023-06-01"
 PASSED: Final = ("anthropic-version", "anthropic-beta")
 """Headers of a client that reach a provider of the client's own dialect as they came."""

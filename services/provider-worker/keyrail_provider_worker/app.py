@@ -17,6 +17,7 @@ from keyrail.http.upstream import Upstream
 from keyrail.keys.keystore import KeystoreReader
 from keyrail.pricing import catalogue
 from keyrail_provider_worker.attempt import Tools
+from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.runner import Runner
 from keyrail_provider_worker.settings import WorkerSettings
@@ -33,7 +34,7 @@ class ProviderWorker:
         self._hearing = Hearing(bus, ("ingress",))
         self._forwarder = Forwarder(bus)
         keyring = Keyring(KeystoreReader(settings.keystore, settings.identity_file))
-        tools = Tools(bus, self._events, self._upstream, keyring, lambda: self._view)
+        tools = Tools(bus, self._events, self._upstream, keyring, lambda: self._view, Deadlines())
         self._runner = Runner(tools, self._forwarder, self._hearing, settings.max_in_flight)
         self._heart = Heart(bus, self._runner.streams)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)

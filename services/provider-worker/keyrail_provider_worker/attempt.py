@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -13,18 +14,18 @@ from keyrail.bus.errors import BusError
 from keyrail.bus.events import EventPublisher
 from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import new_id, now_ms
-from keyrail.contracts.config import ConfigView, ProviderConfig
+from keyrail.contracts.config import ConfigView, ModelPrice
 from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, End, Kind, Taken
 from keyrail.contracts.slips import Slip
 from keyrail.contracts.usage import Price
-from keyrail.dialects.openai_chat import request
+from keyrail.dialects import ways
 from keyrail.http.upstream import NotWritten, Upstream
-from keyrail.providers import endpoint
 from keyrail.telemetry import metrics
-from keyrail_provider_worker import render, settle
-from keyrail_provider_worker.call import Call, Prepared
+from keyrail_provider_worker import asking, render, settle
+from keyrail_provider_worker.call import Call
+from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.keyring import Chosen, Keyring
 from keyrail_provider_worker.settle import Course
 
@@ -40,6 +41,7 @@ class Tools:
     upstream: Upstream
     keyring: Keyring
     view: Callable[[], ConfigView]
+    deadlines: Deadlines
 
 
 HANDED_ON = Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
@@ -66,9 +68,13 @@ class Attempt:
         self._body = body
         self._tools = tools
         self._course = Course()
-        self._call = Call(slip, self.reply, self._course)
+        self._call = Call(slip, self.reply, self._course, tools.deadlines)
         self._started: AttemptStarted | None = None
         self._price: Price | None = None
+        self._own_prices: Mapping[str, ModelPrice] = {}
+        self._dropped: tuple[str, ...] = ()
+        self._task: asyncio.Task[object] | None = None
+        self._took_too_long = False
 
     @property
     def content_sent(self) -> bool:
@@ -112,13 +118,21 @@ class Attempt:
                 model=target.model,
             ),
         )
+        if asking.counts_here(self.slip, config):
+            return await self._count_here()
         refusal = await self._commit(key)
         if refusal is not None:
             return refusal
         if key is None:
             return _no_key(target.provider)
+        secret = key.value.reveal() if key.value is not None else None
+        prepared = asking.prepare(self.slip, self._body, config, secret, self.id)
+        if isinstance(prepared, Failure):
+            return prepared
+        self._own_prices = config.prices
+        self._dropped = prepared.dropped
         try:
-            failure = await self._call.run(self._tools.upstream, self._prepare(config, key))
+            failure = await self._call.run(self._tools.upstream, prepared)
         except NotWritten:
             self.handed_on = True
             return HANDED_ON
@@ -126,41 +140,48 @@ class Attempt:
             await self._answer()
         return failure
 
+    async def _count_here(self) -> Failure | None:
+        """Tokens for a provider that can't count: nobody is called, so there is nothing for the ledger."""
+        body = ways.estimated(self._body)
+        if isinstance(body, Failure):
+            return body
+        self.reply.hold(Kind.HEAD, render.head(self.slip, (), length=len(body), cost_usd=Decimal(0)))
+        self.reply.hold(Kind.DATA, body, CONTENT)
+        await self.reply.send(Kind.END, End(cost_usd=Decimal(0)))
+        return None
+
     async def _commit(self, key: Chosen | None) -> Failure | None:
         """Have the attempt on the ledger before anything is paid for. No acknowledgement means no call."""
         if self._tools.events.clogged:
             return LEDGER_AWAY
         self._started = self._start_event(key)
         left_s = (self.slip.take_by_ms - now_ms()) / 1000
+        task = self._task = asyncio.current_task()
+        assert task is not None
+        self._tools.deadlines.set(self, time.monotonic() + left_s, self._on_take_by)
         try:
-            async with asyncio.timeout(max(0.0, left_s)):
-                await self._tools.events.commit(self._started)
-        except TimeoutError:
-            return LEDGER_AWAY
+            await self._tools.events.commit(self._started)
+        except asyncio.CancelledError:
+            if self._took_too_long and task.uncancel() == 0:
+                return LEDGER_AWAY
+            raise
+        finally:
+            self._tools.deadlines.drop(self)
         return None
 
-    def _prepare(self, config: ProviderConfig, key: Chosen) -> Prepared:
-        secret = key.value.reveal() if key.value is not None else None
-        headers = endpoint.headers(config, config.dialect, secret)
-        headers |= {
-            "content-type": "application/json",
-            "accept": "text/event-stream" if self.slip.facts.stream else "application/json",
-            "accept-encoding": "identity",
-            "user-agent": "keyrail",
-            "x-client-request-id": self.id,
-        }
-        body = request.prepare(self._body, model=self.slip.target.model, quirks=config.quirks)
-        url = endpoint.url(config, config.dialect, self.slip.target.model)
-        return Prepared(url, headers, body, secret)
+    def _on_take_by(self) -> None:
+        self._took_too_long = True
+        if self._task is not None:
+            self._task.cancel()
 
     async def _answer(self) -> None:
         """The rest of a whole answer: its price, its head, its end."""
         assert self._started is not None
-        self._price = settle.price(self._started, self._course)
+        self._price = self._paid(self._started)
         cost = render.total(self.slip, self._price.cost_usd)
         body = self._call.answer
         if body is not None:
-            self.reply.hold(Kind.HEAD, render.head(self.slip, length=len(body), cost_usd=cost))
+            self.reply.hold(Kind.HEAD, render.head(self.slip, self._dropped, length=len(body), cost_usd=cost))
             if len(body) > CHUNK:
                 await self.reply.send(Kind.DATA, body, CONTENT)
             else:
@@ -174,12 +195,17 @@ class Attempt:
         )
         await self.reply.send(Kind.END, end)
 
+    def _paid(self, started: AttemptStarted) -> Price:
+        if self.slip.facts.operation == "count_tokens":
+            return settle.NOT_BILLED
+        return settle.price(started, self._course, self._own_prices)
+
     def _settle(self, failure: Failure | None) -> None:
         provider = self.slip.target.provider
         metrics.counter(metrics.ATTEMPTS, provider, failure.kind if failure else "ok").inc()
         if self._started is None:
             return
-        paid = self._price or settle.price(self._started, self._course)
+        paid = self._price or self._paid(self._started)
         self.cost_usd = paid.cost_usd
         self._tools.events.post(settle.settled(self._started, self._course, failure, paid))
         _count(provider, self._course, paid.cost_usd)

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
 
 from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import now_ms
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, Kind
 from keyrail.contracts.slips import Slip
-from keyrail.dialects.openai_chat import answer, errors
-from keyrail.dialects.openai_chat.stream import StreamReader
-from keyrail.http.upstream import NotWritten, Upstream, UpstreamError, UpstreamResponse
+from keyrail.contracts.usage import Usage
+from keyrail.dialects import counts
+from keyrail.dialects.protocols import Relay
+from keyrail.dialects.ways import Way
+from keyrail.http.upstream import (
+    StaleConnection,
+    UnreadableAnswer,
+    Upstream,
+    UpstreamError,
+    UpstreamResponse,
+)
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import redact, render
+from keyrail_provider_worker.asking import Prepared
+from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.settle import Course
 
 KEEP_ALIVE_S = 15.0
@@ -25,108 +34,83 @@ ERROR_BODY = 1 << 20
 REQUEST_ID_HEADERS = ("x-request-id", "request-id", "inference-id", "mistral-correlation-id")
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A request that is ready to be written."""
-
-    url: str
-    headers: dict[str, str]
-    body: bytes
-    secret: str | None = None  # the provider key's value, in the headers too
-
-
 class Call:
     """Runs once. `content_sent` and `head_sent` say what the client already has."""
 
-    def __init__(self, slip: Slip, reply: Reply, course: Course) -> None:
+    def __init__(self, slip: Slip, reply: Reply, course: Course, deadlines: Deadlines) -> None:
         self.slip = slip
         self.course = course
         self.head_sent = slip.head_sent
         self.content_sent = False
         self.answer: bytes | None = None  # a whole answer, not yet sent: its head needs the price
         self._reply = reply
+        self._deadlines = deadlines
         self._provider = slip.target.provider
-        self._reader: StreamReader | None = None
+        self._relay: Relay | None = None
+        self._dropped: tuple[str, ...] = ()
         self._began = 0.0
-        self._phase = "connect"
         self._waiting: list[bytes] = []
-        self._keep_alive: asyncio.TimerHandle | None = None
         self._side: set[asyncio.Task[None]] = set()
-        assert slip.plan is not None
-        self._timeouts = slip.plan.timeouts
 
     async def run(self, upstream: Upstream, prepared: Prepared) -> Failure | None:
         """None: the whole answer came. `course` is as far as it got.
 
         Raises CancelledError, BusError, and NotWritten when the slip was handed on meanwhile.
         """
-        self._began = time.monotonic()  # the event loop's own clock, without asking for the loop
-        deadline = self._began + max(0, self.slip.deadline_ms - now_ms()) / 1000
+        self._began = time.monotonic()
+        self._dropped = prepared.dropped
+        left_ms = self.slip.deadline_ms - now_ms()
+        if left_ms <= 0:
+            return self._timed_out("total")
         if self.slip.facts.stream:
-            self._keep_alive = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._on_keep_alive)
+            self._deadlines.set(self, self._began + KEEP_ALIVE_S, self._on_keep_alive)
         try:
-            failure = await self._within(upstream, prepared, deadline)
+            failure = await self._exchange(upstream, prepared, self._began + left_ms / 1000)
             return redact.failure(failure, prepared.secret) if failure and prepared.secret else failure
-        except NotWritten:
-            self.course.written = False
-            raise
         except UpstreamError as error:
             self.course.written = error.written
             return self._broken(error)
         finally:
-            if self._keep_alive is not None:
-                self._keep_alive.cancel()
+            self._deadlines.drop(self)
             self._account()
 
-    async def _within(self, upstream: Upstream, prepared: Prepared, deadline: float) -> Failure | None:
-        limits = self._timeouts
-        self.course.written = True
-        self._phase = "first_byte"
-        first_byte_by = self._began + limits.connect_s + limits.first_byte_s
+    async def _exchange(self, upstream: Upstream, prepared: Prepared, deadline: float) -> Failure | None:
+        assert self.slip.plan is not None
+        response = await upstream.post(
+            prepared.endpoint,
+            prepared.headers,
+            prepared.body,
+            timeouts=self.slip.plan.timeouts,
+            deadline=deadline,
+            may_write=self._may_write,
+        )
         try:
-            async with (
-                asyncio.timeout_at(min(first_byte_by, deadline)) as clock,
-                upstream.post(
-                    prepared.url,
-                    prepared.headers,
-                    prepared.body,
-                    connect_s=limits.connect_s,
-                    may_write=self._may_write,
-                ) as response,
-            ):
-                self._on_head(response, prepared.secret)
-                if response.status != 200:
-                    self._phase = "between_chunks"
-                    body = await response.read(ERROR_BODY)
-                    return errors.classify(self._provider, response.status, response.headers, body)
-                if self.slip.facts.stream and "text/event-stream" in response.headers.get("content-type", ""):
-                    return await self._stream(response, clock, deadline)
-                return await self._whole(response, clock, deadline)
-        except TimeoutError:
-            phase = "total" if time.monotonic() >= deadline else self._phase
-            return self._timed_out(phase)
+            self._on_head(response, prepared.secret)
+            if response.status != 200:
+                body = await response.read(ERROR_BODY)
+                return prepared.way.classify(response.status, response.headers, body)
+            if self.slip.facts.stream and "text/event-stream" in response.headers.get("content-type", ""):
+                return await self._stream(response, prepared.way.relay())
+            return await self._whole(response, prepared.way)
+        finally:
+            response.leave()
 
     def _may_write(self) -> bool:
         """Whether the slip is still this worker's own: see TAKE_BY_MS."""
-        return now_ms() < self.slip.take_by_ms
+        self.course.written = now_ms() < self.slip.take_by_ms
+        return self.course.written
 
     def _on_head(self, response: UpstreamResponse, secret: str | None) -> None:
         self.course.http_status = response.status
-        self.course.first_byte_ms = self._elapsed_ms()
+        elapsed_ms = self.course.first_byte_ms = self._elapsed_ms()
         for name in REQUEST_ID_HEADERS:
-            if name in response.headers:
-                self.course.upstream_id = redact.text(response.headers[name][:128], secret or "")
+            if (value := response.headers.get(name)) is not None:
+                self.course.upstream_id = redact.text(value[:128], secret or "")
                 break
-        metrics.histogram(metrics.FIRST_BYTE_SECONDS, self._provider).observe(
-            self.course.first_byte_ms / 1000
-        )
+        metrics.histogram(metrics.FIRST_BYTE_SECONDS, self._provider).observe(elapsed_ms / 1000)
 
-    async def _whole(
-        self, response: UpstreamResponse, clock: asyncio.Timeout, deadline: float
-    ) -> Failure | None:
-        self._phase = "between_chunks"
-        clock.reschedule(min(time.monotonic() + self._timeouts.between_chunks_s, deadline))
-        read = answer.read_answer(await response.read(), self._provider)
+    async def _whole(self, response: UpstreamResponse, way: Way) -> Failure | None:
+        read = way.answer(await response.read())
         if isinstance(read, Failure):
             return read
         if self.slip.facts.stream:
@@ -137,24 +121,22 @@ class Call:
         self.answer = read.body
         return None
 
-    async def _stream(
-        self, response: UpstreamResponse, clock: asyncio.Timeout, deadline: float
-    ) -> Failure | None:
-        reader = self._reader = StreamReader(self._provider, include_usage=self.slip.facts.include_usage)
-        async for part in response.chunks():
-            self._phase = "between_chunks"
-            clock.reschedule(min(time.monotonic() + self._timeouts.between_chunks_s, deadline))
-            out = reader.feed(part)
-            if reader.failure is not None:
-                await self._relay(out, flush=reader.content)
-                return reader.failure
-            await self._relay(out, flush=reader.content or reader.done)
-            if reader.done:
+    async def _stream(self, response: UpstreamResponse, relay: Relay) -> Failure | None:
+        self._relay = relay
+        while part := await response.chunk():
+            out = relay.feed(part)
+            if relay.failure is not None:
+                await self._pass(out, flush=relay.content)
+                return relay.failure
+            await self._pass(out, flush=relay.content or relay.done)
+            if relay.done:
                 response.complete = True
                 return None
-        return reader.finish_failure()
+        out = relay.end()
+        await self._pass(out, flush=relay.content or relay.done)
+        return relay.failure
 
-    async def _relay(self, out: bytes, *, flush: bool) -> None:
+    async def _pass(self, out: bytes, *, flush: bool) -> None:
         """Hold everything back until there is content, then send one frame for each upstream read."""
         if not flush:
             if out:
@@ -167,11 +149,10 @@ class Call:
             return
         if not self.content_sent:
             self.course.first_content_ms = self._elapsed_ms()
-            if self._keep_alive is not None:
-                self._keep_alive.cancel()
+            self._deadlines.drop(self)  # no keep-alive
         self._send_head()
         self.content_sent = True
-        if self._reader is not None and self._reader.done and len(out) <= CHUNK:
+        if self._relay is not None and self._relay.done and len(out) <= CHUNK:
             self._reply.hold(Kind.DATA, out, CONTENT)  # leaves together with the end
         else:
             await self._reply.send(Kind.DATA, out, CONTENT)
@@ -179,7 +160,7 @@ class Call:
     def _send_head(self) -> None:
         if not self.head_sent:
             self.head_sent = True
-            self._reply.hold(Kind.HEAD, render.head(self.slip))
+            self._reply.hold(Kind.HEAD, render.head(self.slip, self._dropped))
 
     def _on_keep_alive(self) -> None:
         """Nothing yet: send the head and a comment, so that nobody on the way gives the connection up."""
@@ -187,20 +168,27 @@ class Call:
         task = asyncio.ensure_future(self._reply.send(Kind.DATA, KEEP_ALIVE))
         self._side.add(task)
         task.add_done_callback(self._side.discard)
-        self._keep_alive = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, self._on_keep_alive)
+        self._deadlines.set(self, time.monotonic() + KEEP_ALIVE_S, self._on_keep_alive)
 
     def _account(self) -> None:
         """Take over what the stream said of its usage; estimate it when it said nothing."""
-        reader = self._reader
-        if reader is None:
+        relay = self._relay
+        if relay is None:
             return
-        self.course.finish = reader.finish
-        if reader.usage is not None:
-            self.course.usage = reader.usage
-        elif reader.content:
-            self.course.usage = errors.estimate_usage(
-                self.slip.facts.input_tokens_estimate, reader.output_chars, reader.events
-            )
+        self.course.finish = relay.finish
+        usage = relay.usage
+        if usage is not None and (relay.done or relay.finish is not None):
+            self.course.usage = usage
+        elif relay.content or usage is not None:
+            self.course.usage = self._guess(relay, usage or Usage())
+
+    def _guess(self, relay: Relay, begun: Usage) -> Usage:
+        """For a stream that broke off. Some count the prompt at its beginning, with a placeholder for the
+        rest."""
+        guess = counts.estimate_usage(self.slip.facts.input_tokens_estimate, relay.output_chars, relay.events)
+        input_tokens = guess.input_tokens if begun.input_tokens is None else begun.input_tokens
+        output_tokens = max(guess.output_tokens or 0, begun.output_tokens or 0)
+        return begun.replace(input_tokens=input_tokens, output_tokens=output_tokens, estimated=True)
 
     def _elapsed_ms(self) -> int:
         return round((time.monotonic() - self._began) * 1000)
@@ -208,13 +196,16 @@ class Call:
     def _broken(self, error: UpstreamError) -> Failure:
         if error.timeout is not None:
             return self._timed_out(error.timeout)
+        if isinstance(error, UnreadableAnswer):
+            return _garbage(self._provider, str(error))
         streaming = self.course.http_status is not None
+        code = "connection_stale" if isinstance(error, StaleConnection) else "connection_failed"
         return Failure(
             kind="truncated" if streaming else "connection",
             message=f"The connection to {self._provider} broke: {error}.",
             status=502,
             provider=self._provider,
-            code="answer_truncated" if streaming else "connection_failed",
+            code="answer_truncated" if streaming else code,
         )
 
     def _timed_out(self, phase: str) -> Failure:

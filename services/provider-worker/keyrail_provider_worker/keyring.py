@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
-from keyrail.keys.base import KeyReader, KeyStoreError
+from keyrail.keys.base import KeyReader, KeyStoreError, ProviderKey
 from keyrail.keys.secret import Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """A key's id and value; both None for a provider that needs none."""
 
     id: str | None
@@ -25,10 +24,14 @@ class Keyring:
     async def choose(self, tenant: str, provider: str, *, needed: bool) -> Chosen | None:
         """A key, or None when one is needed and there is none that can be read."""
         try:
-            keys = [key for key in await self._store.keys(tenant, provider) if key.weight > 0]
-            if keys:
-                best = min(keys, key=lambda k: (-k.weight, k.id))
+            keys = await self._store.keys(tenant, provider)
+            best = keys[0] if len(keys) == 1 else min(keys, key=_rank, default=None)
+            if best is not None and best.weight > 0:
                 return Chosen(best.id, await self._store.value(best))
         except KeyStoreError:
             return None
         return None if needed else Chosen(None, None)
+
+
+def _rank(key: ProviderKey) -> tuple[int, str]:
+    return (-key.weight, key.id)

@@ -7,9 +7,13 @@ from decimal import Decimal
 from keyrail.contracts.frames import Head
 from keyrail.contracts.slips import Slip
 
+MAX_DROPPED = 2_048
 
-def head(slip: Slip, *, length: int | None = None, cost_usd: Decimal | None = None) -> Head:
-    """The head of a successful answer; `length` None means a stream."""
+
+def head(
+    slip: Slip, dropped: tuple[str, ...], *, length: int | None = None, cost_usd: Decimal | None = None
+) -> Head:
+    """The head of a successful answer; `length` None means a stream. `dropped`: see Prepared."""
     target = slip.target
     headers = [
         ("content-type", "text/event-stream; charset=utf-8" if length is None else "application/json"),
@@ -21,9 +25,18 @@ def head(slip: Slip, *, length: int | None = None, cost_usd: Decimal | None = No
         headers.append(("cache-control", "no-cache"))
     else:
         headers.append(("content-length", str(length)))
+    if dropped:
+        headers.append(("x-keyrail-dropped", _names(dropped)))
     if cost_usd is not None:
         headers.append(("x-keyrail-cost-usd", format(cost_usd, "f")))
     return Head(status=200, headers=tuple(headers))
+
+
+def _names(dropped: tuple[str, ...]) -> str:
+    """Their names as a header can hold them: the client chose them."""
+    text = ", ".join(name.encode("ascii", "backslashreplace").decode() for name in dropped)
+    text = "".join(each if each.isprintable() else "?" for each in text)
+    return text if len(text) <= MAX_DROPPED else text[: MAX_DROPPED - 3] + "..."
 
 
 def total(slip: Slip, cost_usd: Decimal | None) -> Decimal | None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 
 from keyrail.contracts.base import now_ms
+from keyrail.contracts.config import ModelPrice
 from keyrail.contracts.events import AttemptSettled, AttemptStarted, AttemptStatus
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.usage import Price, Usage
@@ -25,15 +27,20 @@ class Course:
     first_byte_ms: int | None = None
     first_content_ms: int | None = None
     finish: str | None = None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()  # noqa: RUF009 - frozen
 
 
-def price(started: AttemptStarted, course: Course) -> Price:
-    """What the attempt cost: nothing when nobody bills it, unknown when nobody can say."""
+def price(started: AttemptStarted, course: Course, own: Mapping[str, ModelPrice]) -> Price:
+    """What the attempt cost: nothing when nobody bills it, unknown when nobody can say.
+
+    `own`: the operator's prices for this provider, by model.
+    """
     billed = course.written and (course.http_status is None or course.http_status < 400)
     if not billed:
         return NOT_BILLED
-    return cost.price(started.provider, started.model, course.usage, started.started_ms)
+    return cost.price(
+        started.provider, started.model, course.usage, started.started_ms, own, started.revision
+    )
 
 
 def settled(started: AttemptStarted, course: Course, failure: Failure | None, paid: Price) -> AttemptSettled:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from keyrail.contracts.failures import Failure
 from keyrail.dialects.base import Quirks
-from keyrail.dialects.openai_chat import request
+from keyrail.dialects.canonical.request import Written
+from keyrail.dialects.openai_chat import request, wire
 
 HELLO: dict[str, Any] = {"model": "openai/gpt-5.4-mini", "messages": [{"role": "user", "content": "Hello"}]}
 PLAIN = Quirks()
@@ -223,21 +224,27 @@ def test_facts_of_a_plain_request_are_plain() -> None:
     assert facts.input_tokens_estimate == 440 // 4 + 8
 
 
+def prepare(text: bytes, quirks: Quirks, model: str = "m") -> dict[str, Any]:
+    written = wire.prepare(text, model=model, quirks=quirks)
+    assert isinstance(written, Written)
+    return written.body
+
+
 def test_preparing_changes_the_model_and_nothing_else() -> None:
     text = (
         b'{"temperature":0.5,"model":"openai/gpt-5.4-mini",'
         b'"messages":[{"role":"user","content":"\xc3\xa9"}],"x":{"b":1,"a":2}}'
     )
-    assert request.prepare(text, model="gpt-5.4-mini", quirks=PLAIN) == text.replace(b"openai/", b"")
+    assert request.dump(prepare(text, PLAIN, "gpt-5.4-mini")) == text.replace(b"openai/", b"")
 
 
 def test_a_stream_is_asked_for_its_usage() -> None:
     streamed = request.dump(body(stream=True, stream_options={"include_obfuscation": False}))
-    prepared = json.loads(request.prepare(streamed, model="m", quirks=PLAIN))
+    prepared = prepare(streamed, PLAIN)
     assert prepared["stream_options"] == {"include_obfuscation": False, "include_usage": True}
-    prepared = json.loads(request.prepare(streamed, model="m", quirks=Quirks(send_stream_options=False)))
+    prepared = prepare(streamed, Quirks(send_stream_options=False))
     assert "stream_options" not in prepared
-    prepared = json.loads(request.prepare(request.dump(body(stream=False)), model="m", quirks=PLAIN))
+    prepared = prepare(request.dump(body(stream=False)), PLAIN)
     assert "stream_options" not in prepared
 
 
@@ -246,23 +253,23 @@ def test_quirks_drop_and_rename_in_place() -> None:
         drop=("user", "store"), rename={"max_completion_tokens": "max_tokens", "seed": "random_seed"}
     )
     text = request.dump({"max_completion_tokens": 5, "user": "u", **HELLO, "seed": 1})
-    prepared = json.loads(request.prepare(text, model="m", quirks=quirks))
+    prepared = prepare(text, quirks)
     assert list(prepared) == ["max_tokens", "model", "messages", "random_seed"]
     assert prepared["max_tokens"] == 5
     for both in (body(max_completion_tokens=5, max_tokens=7), body(max_tokens=7, max_completion_tokens=5)):
-        prepared = json.loads(request.prepare(request.dump(both), model="m", quirks=quirks))
+        prepared = prepare(request.dump(both), quirks)
         assert prepared["max_tokens"] == 7
 
 
 def test_a_quirk_takes_nulls_out_of_messages_but_leaves_null_content() -> None:
     message = {"role": "assistant", "content": None, "function_call": None, "refusal": None}
     text = request.dump(body(messages=[message, HELLO["messages"][0]]))
-    prepared = json.loads(request.prepare(text, model="m", quirks=Quirks(drop_message_nulls=True)))
+    prepared = prepare(text, Quirks(drop_message_nulls=True))
     assert prepared["messages"] == [{"role": "assistant", "content": None}, HELLO["messages"][0]]
-    assert json.loads(request.prepare(text, model="m", quirks=PLAIN))["messages"][0] == message
+    assert prepare(text, PLAIN)["messages"][0] == message
 
 
 def test_preparing_what_no_edge_has_checked_is_a_value_error() -> None:
     for text in (b"", b"[]", b"{", msgspec.json.encode("x")):
         with pytest.raises(ValueError, match=r".+"):
-            request.prepare(text, model="m", quirks=PLAIN)
+            prepare(text, PLAIN)

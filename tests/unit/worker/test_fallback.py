@@ -52,7 +52,7 @@ def test_what_the_caller_or_this_gateway_did_wrong_does_not_fall_over(kind: Fail
 def test_the_cost_header_is_the_sum_over_all_attempts() -> None:
     slip = SLIP.replace(spent=(spent(cost=Decimal("0.1")),))
     assert render.total(slip, Decimal("0.02")) == Decimal("0.12")
-    headers = dict(render.head(slip, length=2, cost_usd=Decimal("0.12")).headers)
+    headers = dict(render.head(slip, (), length=2, cost_usd=Decimal("0.12")).headers)
     assert headers["x-keyrail-cost-usd"] == "0.12"
     assert headers["x-keyrail-attempts"] == "2"
 
@@ -60,4 +60,12 @@ def test_the_cost_header_is_the_sum_over_all_attempts() -> None:
 def test_one_unknown_cost_makes_the_sum_unknown() -> None:
     slip = SLIP.replace(spent=(spent(cost=None),))
     assert render.total(slip, Decimal("0.02")) is None
-    assert "x-keyrail-cost-usd" not in dict(render.head(slip, length=2, cost_usd=None).headers)
+    assert "x-keyrail-cost-usd" not in dict(render.head(slip, (), length=2, cost_usd=None).headers)
+
+
+def test_what_a_provider_does_not_take_is_named_in_one_safe_header() -> None:
+    head = dict(render.head(SLIP, ("top_k", "messages[1].n\r\n\u00e9")).headers)
+    assert head["x-keyrail-dropped"] == "top_k, messages[1].n??\\xe9"
+    long = dict(render.head(SLIP, tuple(f"field{number}" for number in range(999))).headers)
+    assert len(long["x-keyrail-dropped"]) == render.MAX_DROPPED
+    assert "x-keyrail-dropped" not in dict(render.head(SLIP, ()).headers)

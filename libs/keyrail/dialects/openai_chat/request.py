@@ -1,4 +1,4 @@
-"""The request body: read, check and describe it at the edge, prepare it for the provider in the worker."""
+"""The request body as the edge sees it: read, checked, described."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, cast
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts
 from keyrail.dialects import json_text
-from keyrail.dialects.base import Quirks
 from keyrail.dialects.openai_chat.checks import problem_of
 
 _PER_MESSAGE = 4  # tokens of framing around each message
@@ -87,42 +86,3 @@ def _prompt(messages: list[dict[str, Any]]) -> tuple[int, bool]:
 def dump(body: dict[str, Any]) -> bytes:
     """The body as bytes that mean the same to every reader: no duplicate keys, valid UTF-8, plain numbers."""
     return json_text.dump(body)
-
-
-def prepare(body: bytes, *, model: str, quirks: Quirks) -> bytes:
-    """The body for the provider: its own name of the model, usage asked for in streams, quirks applied.
-
-    Fields that nothing is said about go through in their order. `body` is from `dump`; else ValueError.
-    """
-    value = json_text.parse(body)
-    if type(value) is not dict:
-        raise ValueError("it is not an object")
-    request = cast(dict[str, Any], value)
-    request["model"] = model
-    for name in quirks.drop:
-        request.pop(name, None)
-    if quirks.rename:
-        request = _renamed(request, quirks)
-    if quirks.drop_message_nulls:
-        request["messages"] = [_without_nulls(message) for message in request["messages"]]
-    if request.get("stream") is True:
-        if quirks.send_stream_options:
-            request["stream_options"] = {**(request.get("stream_options") or {}), "include_usage": True}
-        else:
-            request.pop("stream_options", None)
-    return json_text.dump(request)
-
-
-def _renamed(request: dict[str, Any], quirks: Quirks) -> dict[str, Any]:
-    renamed: dict[str, Any] = {}
-    for name, value in request.items():
-        target = quirks.rename.get(name, name)
-        if target == name or target not in request:
-            renamed[target] = value
-    return renamed
-
-
-def _without_nulls(message: dict[str, Any]) -> dict[str, Any]:
-    if None not in message.values():
-        return message
-    return {name: value for name, value in message.items() if value is not None or name == "content"}

@@ -10,11 +10,15 @@ from keyrail.contracts.usage import Usage
 from keyrail.dialects import json_text
 from keyrail.dialects.openai_chat.errors import classify_error, garbage
 from keyrail.dialects.openai_chat.events import Event, decode, read
+from keyrail.dialects.openai_chat.shape import Shape, learn
 from keyrail.dialects.openai_chat.usage import usage_of
 from keyrail.dialects.taxonomy import client_status
 
 MAX_EVENT = 1 << 20
 """Bytes of one event; a longer one is garbage."""
+LESSON = 16
+"""Learning from an event costs as much as so many events save. Not done without the credit for it."""
+CREDIT = 64
 
 _BLANK = re.compile(rb"\n\r?\n")
 _CR, _LF = b"\r\n"  # as numbers: looking for these in bytes is five times as fast
@@ -34,12 +38,14 @@ class StreamReader:
     """
 
     __slots__ = (
+        "_credit",
         "_failed",
         "_foreign",
         "_include_usage",
         "_pieces",
         "_provider",
         "_read",
+        "_shape",
         "_size",
         "content",
         "done",
@@ -58,6 +64,8 @@ class StreamReader:
         self._size = 0
         self._read = 0  # events read, with or without content
         self._foreign = False
+        self._shape: Shape | None = None
+        self._credit = CREDIT
         self.content = False
         self.done = False
         self.finish: str | None = None
@@ -82,14 +90,10 @@ class StreamReader:
                 return self._hold(len(data))
             data = b"".join(self._pieces)
             self._pieces.clear()
-        blocks = _BLANK.split(data)
-        rest = blocks.pop()
-        widths = None
-        if _CR in data:
-            widths = [match.end() - match.start() for match in _BLANK.finditer(data)]
-        output = self._pass(data, blocks, widths)
+        output, end = self._pass(data)
         if self.done or self.failure is not None:
             return output
+        rest = data[end:]
         if rest and _DONE_LINE.match(rest):  # some providers send no blank line after it
             self.done = True
             return output + _DONE
@@ -106,34 +110,76 @@ class StreamReader:
             self._pieces.clear()
         return b""
 
-    def _pass(self, data: bytes, blocks: list[bytes], widths: list[int] | None) -> bytes:
-        """`data` up to the last event, without those that do not go on; `widths` of the blank lines."""
-        ascii_only = data.isascii()
+    def _pass(self, data: bytes) -> tuple[bytes, int]:
+        """`data` up to its last whole event, without those that do not go on, and where that one ends."""
+        shape = self._shape
+        if shape is not None and data.startswith(shape.prefix) and (weight := shape.alone(data)) >= 0:
+            self._count(shape, 1, weight)
+            return data, len(data)
+        with_cr = _CR in data
         kept: list[bytes] = []
         start = copied = 0
-        for index, block in enumerate(blocks):
-            if block[:7] == b"data: {" and len(block) <= MAX_EVENT:
-                try:
-                    if not ascii_only:
-                        str(block, "utf-8")  # the decoder doesn't look into fields that it skips
-                    event = decode(block[6:])
-                except (ValueError, RecursionError):
-                    fate = self._block(block)
-                else:
-                    fate = self._take(event, block)
+        while True:
+            if self._shape is not None and data.startswith(self._shape.prefix, start):
+                start = self._skip(self._shape, data, start)
+            if with_cr:
+                blank = _BLANK.search(data, start)
+                stop, following = blank.span() if blank else (-1, 0)
             else:
-                fate = self._block(block)
-            end = start + len(block) + (2 if widths is None else widths[index])
+                stop = data.find(b"\n\n", start)
+                following = stop + 2
+            if stop < 0:
+                break
+            block = data[start:stop]
+            fate = self._line(block) if block[:7] == b"data: {" else self._block(block)
             if fate:
                 kept.append(data[copied:start])
                 if fate == _STOP:
-                    return b"".join(kept) + (_DONE if self.done else b"")
-                copied = end
-            start = end
+                    return b"".join(kept) + (_DONE if self.done else b""), start
+                copied = following
+            start = following
         if not copied:
-            return data[:start]
+            return data[:start], start
         kept.append(data[copied:start])
-        return b"".join(kept)
+        return b"".join(kept), start
+
+    def _skip(self, shape: Shape, data: bytes, start: int) -> int:
+        """Count events of a known shape, without a look into them; returns where they end."""
+        most = 4  # little is looked at in vain where every other event differs
+        while True:
+            end, events, weight = shape.run(data, start, most)
+            if events:
+                self._count(shape, events, weight)
+            if events < most or not data.startswith(shape.prefix, end):
+                return end
+            start = end
+            most *= 4
+
+    def _count(self, shape: Shape, events: int, weight: int) -> None:
+        self._read += events
+        self.events += events
+        self.output_chars += weight
+        self.content = True
+        self._credit = min(self._credit + events, CREDIT)
+        if shape.model is not None:
+            self.model = shape.model
+
+    def _line(self, block: bytes) -> int:
+        """An event that is probably a single line of plain JSON, as nearly all are."""
+        if len(block) > MAX_EVENT:
+            return self._block(block)
+        try:
+            if not block.isascii():
+                str(block, "utf-8")  # the decoder doesn't look into fields that it skips
+            event = decode(block[6:])
+        except (ValueError, RecursionError):
+            return self._block(block)
+        before = self.events
+        fate = self._take(event, block)
+        if self.events != before and self._credit >= LESSON:
+            self._credit -= LESSON
+            self._shape = learn(block, event) or self._shape
+        return fate
 
     def _block(self, block: bytes) -> int:
         """An event that is no single line of plain JSON."""

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts
-from keyrail.dialects import json_text
+from keyrail.dialects import flavour, json_text
 from keyrail.dialects.base import Quirks
 from keyrail.dialects.canonical.embeddings import EmbeddingRequest
 from keyrail.dialects.canonical.request import Written, refused
@@ -42,7 +42,7 @@ def estimate(text: str) -> int:
     return -(-len(text) // 4)
 
 
-def prepare(body: bytes, *, model: str, quirks: Quirks) -> Written:
+def prepare(body: bytes, *, model: str, quirks: Quirks) -> Written | Failure:
     """The body for a provider of this dialect: its own name of the model and named quirks, nothing else.
 
     Raises ValueError for a body that is no JSON object.
@@ -52,12 +52,7 @@ def prepare(body: bytes, *, model: str, quirks: Quirks) -> Written:
         raise ValueError("it is not an object")
     request = cast(dict[str, Any], value)
     request["model"] = model
-    dropped = tuple(name for name in quirks.drop if request.pop(name, None) is not None)
-    for name, theirs in quirks.rename.items():
-        if name in request:
-            found = request.pop(name)
-            request.setdefault(theirs, found)
-    return Written(body=request, dropped=dropped)
+    return flavour.apply(request, quirks)
 
 
 def read_request(body: dict[str, Any]) -> EmbeddingRequest | Failure:
