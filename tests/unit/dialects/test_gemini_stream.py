@@ -66,6 +66,8 @@ def test_usage_is_counted_once_and_the_last_counts() -> None:
         chunk({"text": "a"}, usageMetadata={"promptTokenCount": 8, "totalTokenCount": 8}),
         chunk({"text": "b"}, usageMetadata={"promptTokenCount": 8, "candidatesTokenCount": 1}),
         chunk(finish="STOP", usageMetadata={"promptTokenCount": 9, "totalTokenCount": 12}),
+        b'{"usageMetadata": null}',
+        b'{"usageMetadata": 4}',
     )
     counted = [event.usage for event in events if type(event) is Counted]
     assert [(usage.input_tokens, usage.output_tokens, usage.estimated) for usage in counted] == [

@@ -46,7 +46,7 @@ def parse_answer(body: bytes, provider: str) -> Answer | Failure:
         id=chunk.response_id,
         model=chunk.model_version,
         candidates=candidates,
-        usage=usage_of(chunk.usage_metadata),
+        usage=usage_of(chunk.usage()),
     )
 
 

@@ -68,7 +68,7 @@ class Reader:
         self._blocked = False
         self._ended = False
         self._id: str | None = None
-        self._usage: dict[str, Any] | None = None
+        self._usage: shapes.Chunk | None = None  # the last event that told it
         self._finishes: dict[int, tuple[str | None, str | None]] = {}  # reason and message by candidate
         self._calls: dict[int, int] = {}
         self._citations: dict[int, list[Any]] = {}
@@ -146,8 +146,8 @@ class Reader:
         if chunk.error:
             self._fail(classify_error(self._provider, {"error": chunk.error}), events)
             return
-        if chunk.usage_metadata is not None:
-            self._usage = chunk.usage_metadata
+        if bytes(chunk.usage_metadata).startswith(b"{"):
+            self._usage = chunk
         if not self._begun:
             self._begun = True
             self._id = chunk.response_id
@@ -229,14 +229,14 @@ class Reader:
             events += [CitationPiece(value, index) for value in self._citations.get(index, ())]
             events.append(End(finish=finish_of(reason, calls=index in self._calls), candidate=index))
         if self._usage is not None:
-            events.append(Counted(usage_of(self._usage)))
+            events.append(Counted(usage_of(self._usage.usage())))
         events.append(Done())
 
     def _fail(self, failure: Failure, events: list[Event]) -> None:
         """Over. What was counted so far is more than an estimate could know, and less than what is billed."""
         self.failure = failure
         if self._usage is not None:
-            events.append(Counted(usage_of(self._usage).replace(estimated=True)))
+            events.append(Counted(usage_of(self._usage.usage()).replace(estimated=True)))
 
 
 def reader(provider: str) -> Reader:
@@ -244,11 +244,11 @@ def reader(provider: str) -> Reader:
     return Reader(provider)
 
 
-def _prompt(usage: dict[str, Any] | None) -> Usage | None:
+def _prompt(chunk: shapes.Chunk | None) -> Usage | None:
     """What is known of the prompt when the answer begins."""
-    if usage is None:
+    if chunk is None:
         return None
-    known = usage_of(usage)
+    known = usage_of(chunk.usage())
     return Usage(input_tokens=known.input_tokens, cache_read_tokens=known.cache_read_tokens)
 
 

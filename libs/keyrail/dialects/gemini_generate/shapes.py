@@ -8,6 +8,8 @@ import msgspec
 
 from keyrail.dialects import json_text
 
+_ABSENT = msgspec.Raw(b"")
+
 
 class Call(msgspec.Struct, gc=False):
     """A functionCall. Its `id` is missing in answers of older models."""
@@ -69,10 +71,14 @@ class Chunk(msgspec.Struct, gc=False, rename="camel"):
 
     candidates: list[Candidate] | None = None
     prompt_feedback: Feedback | None = None
-    usage_metadata: dict[str, Any] | None = None
+    usage_metadata: msgspec.Raw = _ABSENT  # in each event of a stream, and only the last counts
     model_version: str | None = None
     response_id: str | None = None
     error: Any = None
+
+    def usage(self) -> object:
+        """The usage, decoded."""
+        return json_text.parse_or_none(bytes(self.usage_metadata))
 
 
 decode = msgspec.json.Decoder(Chunk).decode
@@ -94,11 +100,16 @@ def loosely(value: object) -> Chunk | None:
     fields = cast(dict[str, Any], value)
     chunk = _plain(Chunk, fields)
     chunk.error = fields.get("error")
+    chunk.usage_metadata = _raw(fields.get("usageMetadata"))
     chunk.prompt_feedback = _maybe(Feedback, fields.get("promptFeedback"))
     candidates = fields.get("candidates")
     if type(candidates) is list:
         chunk.candidates = [_candidate(item) for item in cast(list[Any], candidates) if type(item) is dict]
     return chunk
+
+
+def _raw(value: object) -> msgspec.Raw:
+    return msgspec.Raw(json_text.dump(value)) if type(value) is dict else _ABSENT
 
 
 def _candidate(fields: dict[str, Any]) -> Candidate:

@@ -29,7 +29,7 @@ class Passed:
 
 
 class _Body(msgspec.Struct, gc=False):
-    data: msgspec.Raw | None = None  # thousands of numbers, of which nothing needs to be known
+    data: msgspec.Raw = msgspec.Raw(b"")  # thousands of numbers, of which nothing needs to be known
     usage: dict[str, Any] | None = None
     model: str | None = None
     error: Any = None
@@ -50,7 +50,7 @@ def read_answer(body: bytes, provider: str) -> Passed | Failure:
         return garbage(provider, "answered with a body that is no JSON object")
     if found.error:
         return classify_error(provider, json_text.parse_or_none(body))
-    if found.data is None or not bytes(found.data).startswith(b"["):
+    if not bytes(found.data).startswith(b"["):
         return garbage(provider, "answered with JSON that holds no embeddings")
     usage = usage_of(found.usage)
     if usage.input_tokens is not None and usage.output_tokens is None:
@@ -66,7 +66,7 @@ def _loosely(body: bytes) -> _Body | None:
     fields = cast(dict[str, Any], value)
     usage, model = fields.get("usage"), fields.get("model")
     return _Body(
-        data=msgspec.Raw(b"[]") if type(fields.get("data")) is list else None,
+        data=msgspec.Raw(b"[]") if type(fields.get("data")) is list else msgspec.Raw(b""),
         usage=cast(dict[str, Any], usage) if type(usage) is dict else None,
         model=model if type(model) is str else None,
         error=fields.get("error"),
