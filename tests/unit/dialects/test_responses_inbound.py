@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyrail.contracts.failures import Failure
@@ -403,6 +403,7 @@ bodies = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=60, deadline=None)
 @given(bodies)
 def test_nothing_that_passes_the_check_breaks_the_reader(body: dict[str, Any]) -> None:
     if face.check(body) is None:

@@ -12,7 +12,7 @@ from keyrail.dialects.openai_responses import envelope, items, sealing
 from keyrail.dialects.openai_responses.errors import classify_error, garbage
 from keyrail.dialects.openai_responses.usage import usage_of
 
-_ENDED = frozenset({"completed", "complete", "incomplete"})
+_ENDED = ("completed", "complete", "incomplete")
 _REASONS: dict[object, Finish] = {
     "max_output_tokens": "length",
     "max_messages": "length",

@@ -33,7 +33,7 @@ _HEADS = frozenset({"response.created", "response.queued", "response.in_progress
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 _FAILED = frozenset({"response.failed", "response.cancelled"})
 _CALLS = ("response.function_call_arguments.", "response.custom_tool_call_input.")
-_CALL_ITEMS = frozenset({"function_call", "custom_tool_call"})
+_CALL_ITEMS = ("function_call", "custom_tool_call")
 
 
 class Passing:
