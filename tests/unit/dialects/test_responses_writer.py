@@ -384,6 +384,13 @@ def test_what_codex_reads_is_enough_for_it() -> None:
     assert completed["response"]["usage"]["total_tokens"] == 15
 
 
+def test_an_id_that_comes_twice_is_used_once() -> None:
+    _, final = told(
+        BEGIN, ThinkingPiece("a", id="rs_1"), Boundary(), ThinkingPiece("b", id="rs_1"), Boundary(), *end()
+    )
+    assert len({item["id"] for item in final["output"]}) == 2
+
+
 texts = st.text(max_size=5)
 pieces = st.one_of(
     st.builds(TextPiece, texts, seal=st.none() | st.just("s")),
