@@ -243,7 +243,7 @@ def cuts(row: dict[str, Any]) -> list[list[bytes]]:
     stream = row["sse"].encode()
     dice = random.Random(row["id"])
     found: list[list[bytes]] = []
-    for size in (1, 7, 1_000):
+    for size in (1 if len(stream) < 20_000 else 30, 100, 1_000):
         places = range(len(stream)) if size == 1 else dice.sample(range(len(stream)), len(stream) // size)
         borders = sorted({0, len(stream), *places})
         found.append([stream[start:end] for start, end in itertools.pairwise(borders)])

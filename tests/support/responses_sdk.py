@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import httpx2
-from openai import OpenAI, Stream
+from openai import OpenAI, Stream, omit
 from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
-from openai import omit
 
 
 def client(status: int, body: bytes, headers: dict[str, str]) -> OpenAI:

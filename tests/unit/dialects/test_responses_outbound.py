@@ -13,6 +13,7 @@ from keyrail.dialects.canonical.parts import (
     Document,
     Foreign,
     Image,
+    Part,
     Refusal,
     Result,
     Text,
@@ -49,81 +50,57 @@ def test_the_smallest_request() -> None:
     )
 
 
-def test_a_conversation_with_tools() -> None:
-    written = write(
-        Message("system", [Text("Be brief.")]),
-        Message(
-            "user",
-            [
-                Text("a"),
-                Image(media_type="image/png", data="QUJD", detail="low"),
-                Image(url="https://e.org/i"),
-                Document(media_type="application/pdf", data="QUJD"),
-                Document(url="https://e.org/d"),
-                Document(file_id="file-1"),
-                Document(text="abc", name="notes.txt"),
-            ],
-        ),
-        Message(
-            "assistant",
-            [
-                Thinking("Hm.", seal="gAAAA", seal_kind="openai", id="rs_1"),
-                Text("Let me see."),
-                Refusal("Not that."),
-                Call("c1", "f", '{"a":1}'),
-                Call("c2", "p", "free", custom=True),
-                Call("c3", "g"),
-            ],
-        ),
-        Message(
-            "user",
-            [
-                Result("c1", [Text("42")]),
-                Result("c2", [Text("ok"), Image(url="https://e.org/i")]),
-                Result("c3", []),
-                Text("b"),
-            ],
-        ),
-    )
+def test_what_users_send() -> None:
+    parts: list[Part] = [
+        Text("a"),
+        Image(media_type="image/png", data="QUJD", detail="low"),
+        Image(url="https://e.org/i"),
+        Document(media_type="application/pdf", data="QUJD"),
+        Document(url="https://e.org/d"),
+        Document(file_id="file-1"),
+        Document(text="abc", name="notes.txt"),
+    ]
+    written = write(Message("system", [Text("Be brief.")]), Message("user", parts))
+    assert written.dropped == ()
+    assert written.body["input"][0] == {"type": "message", "role": "system", "content": "Be brief."}
+    assert written.body["input"][1]["content"] == [
+        {"type": "input_text", "text": "a"},
+        {"type": "input_image", "image_url": "data:image/png;base64,QUJD", "detail": "low"},
+        {"type": "input_image", "image_url": "https://e.org/i", "detail": "auto"},
+        {
+            "type": "input_file",
+            "filename": "document.pdf",
+            "file_data": "data:application/pdf;base64,QUJD",
+        },
+        {"type": "input_file", "file_url": "https://e.org/d"},
+        {"type": "input_file", "file_id": "file-1"},
+        {"type": "input_file", "filename": "notes.txt", "file_data": "data:text/plain;base64,YWJj"},
+    ]
+
+
+def test_what_the_model_did_and_what_tools_gave() -> None:
+    said: list[Part] = [
+        Thinking("Hm.", seal="gAAAA", seal_kind="openai", id="rs_1"),
+        Text("Let me see."),
+        Refusal("Not that."),
+        Call("c1", "f", '{"a":1}'),
+        Call("c2", "p", "free", custom=True),
+        Call("c3", "g"),
+    ]
+    given: list[Part] = [
+        Result("c1", [Text("42")]),
+        Result("c2", [Text("ok"), Image(url="https://e.org/i")]),
+        Result("c3", []),
+        Text("b"),
+    ]
+    written = write(HELLO, Message("assistant", said), Message("user", given))
+    summary = [{"type": "summary_text", "text": "Hm."}]
+    words = [{"type": "output_text", "text": "Let me see."}, {"type": "refusal", "refusal": "Not that."}]
     image = {"type": "input_image", "image_url": "https://e.org/i", "detail": "auto"}
     assert written.dropped == ()
-    assert written.body["input"] == [
-        {"type": "message", "role": "system", "content": "Be brief."},
-        {
-            "type": "message",
-            "role": "user",
-            "content": [
-                {"type": "input_text", "text": "a"},
-                {"type": "input_image", "image_url": "data:image/png;base64,QUJD", "detail": "low"},
-                image,
-                {
-                    "type": "input_file",
-                    "filename": "document.pdf",
-                    "file_data": "data:application/pdf;base64,QUJD",
-                },
-                {"type": "input_file", "file_url": "https://e.org/d"},
-                {"type": "input_file", "file_id": "file-1"},
-                {
-                    "type": "input_file",
-                    "filename": "notes.txt",
-                    "file_data": "data:text/plain;base64,YWJj",
-                },
-            ],
-        },
-        {
-            "type": "reasoning",
-            "id": "rs_1",
-            "summary": [{"type": "summary_text", "text": "Hm."}],
-            "encrypted_content": "gAAAA",
-        },
-        {
-            "type": "message",
-            "role": "assistant",
-            "content": [
-                {"type": "output_text", "text": "Let me see."},
-                {"type": "refusal", "refusal": "Not that."},
-            ],
-        },
+    assert written.body["input"][1:] == [
+        {"type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": "gAAAA"},
+        {"type": "message", "role": "assistant", "content": words},
         {"type": "function_call", "call_id": "c1", "name": "f", "arguments": '{"a":1}'},
         {"type": "custom_tool_call", "call_id": "c2", "name": "p", "input": "free"},
         {"type": "function_call", "call_id": "c3", "name": "g", "arguments": "{}"},

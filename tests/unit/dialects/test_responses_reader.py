@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -378,7 +379,7 @@ STREAM = (
 def test_how_bytes_are_cut_changes_nothing(places: list[int], windows: bool) -> None:
     stream = STREAM.replace(b"\n", b"\r\n") if windows else STREAM
     borders = sorted({0, len(stream), *places})
-    pieces = [stream[start:stop] for start, stop in zip(borders, borders[1:], strict=False)]
+    pieces = [stream[start:stop] for start, stop in itertools.pairwise(borders)]
     assert read(*pieces) == read(stream)
     assert relay(*pieces)[0] == relay(stream)[0] == stream
 

@@ -139,7 +139,7 @@ def test_quirks_drop_and_rename() -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'"a"'])
 def test_a_body_that_is_no_object_can_not_be_prepared(body: bytes) -> None:
-    with pytest.raises(ValueError, match="it is|JSON|truncated"):
+    with pytest.raises(ValueError, match=r"it is|truncated"):
         wire.prepare(body, model="m", quirks=Quirks())
 
 

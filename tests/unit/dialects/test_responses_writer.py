@@ -404,7 +404,7 @@ pieces = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(pieces, max_size=10), st.sampled_from(["stop", "length", "error", None]), st.data())
 def test_whatever_comes_the_official_client_can_put_it_together(
     events: list[Event], finish: Finish | None, data: st.DataObject
