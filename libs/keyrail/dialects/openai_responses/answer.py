@@ -12,7 +12,7 @@ from keyrail.dialects.openai_responses import envelope, items, sealing
 from keyrail.dialects.openai_responses.errors import classify_error, garbage
 from keyrail.dialects.openai_responses.usage import usage_of
 
-_ENDED = frozenset({"completed", "complete", "incomplete"})
+_ENDED = ("completed", "complete", "incomplete")
 _REASONS: dict[object, Finish] = {
     "max_output_tokens": "length",
     "max_messages": "length",
@@ -223,7 +223,9 @@ class _Output:
         self._content.append(content)
 
     def _reasoning(self, text: str, sealed: str | None, given: str | None = None) -> None:
-        name = given if given and given.startswith("rs_") else self._name("rs")
+        name = self._name("rs")
+        if given and given.startswith("rs_") and all(item["id"] != given for item in self.items):
+            name = given
         if text or sealed:
             self.items.append(items.reasoning(name, text, sealed))
 

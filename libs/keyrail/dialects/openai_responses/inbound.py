@@ -19,8 +19,8 @@ from keyrail.dialects.canonical.request import (
 from keyrail.dialects.openai_responses.answer import dicts
 from keyrail.dialects.openai_responses.inbound_items import Turns
 
-_EFFORTS: frozenset[str] = frozenset(get_args(Effort))
-_MODES: frozenset[str] = frozenset({"auto", "none", "required"})
+_EFFORTS: tuple[str, ...] = get_args(Effort)
+_MODES = ("auto", "none", "required")
 _READ = frozenset(
     {
         "model",
@@ -184,7 +184,7 @@ def _choice(value: object) -> Choice | None:
 
 def _mode(path: str, value: object) -> Any:
     if value not in _MODES:
-        raise _Refused(path, f"Expected one of {', '.join(sorted(_MODES))}.")
+        raise _Refused(path, f"Expected one of {', '.join(_MODES)}.")
     return value
 
 

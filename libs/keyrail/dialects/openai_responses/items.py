@@ -9,7 +9,7 @@ from keyrail.dialects import json_text
 Status = Literal["in_progress", "completed", "incomplete"]
 Item = dict[str, Any]
 
-_ANNOTATIONS = frozenset({"url_citation", "file_citation", "container_file_citation", "file_path"})
+_ANNOTATIONS = ("url_citation", "file_citation", "container_file_citation", "file_path")
 
 
 def message(item_id: str, content: list[Item], status: Status) -> Item:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from keyrail.contracts.failures import Failure
@@ -12,9 +13,12 @@ from keyrail.dialects import json_text
 from keyrail.dialects.openai_responses import answer, events
 from keyrail.dialects.openai_responses.errors import classify_error, garbage, truncated
 from keyrail.dialects.openai_responses.usage import usage_of
-from keyrail.dialects.sse import MAX_EVENT, Splitter
+from keyrail.dialects.sse import MAX_EVENT
+from keyrail.dialects.sse import read as read_block
 
 _BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
+_CR, _LF = b"\r\n"  # as numbers: looking for these in bytes is several times as fast
+_BOM = b"\xef\xbb\xbf"
 _SILENT = frozenset(
     {
         "response.created",
@@ -33,7 +37,7 @@ _HEADS = frozenset({"response.created", "response.queued", "response.in_progress
 _ENDS = frozenset({"response.completed", "response.incomplete"})
 _FAILED = frozenset({"response.failed", "response.cancelled"})
 _CALLS = ("response.function_call_arguments.", "response.custom_tool_call_input.")
-_CALL_ITEMS = frozenset({"function_call", "custom_tool_call"})
+_CALL_ITEMS = ("function_call", "custom_tool_call")
 
 
 class Passing:
@@ -81,16 +85,15 @@ class Passing:
             self._pieces.append(data)
             self._size += len(data)
             # Joining again on each read of an endless event would cost the square of its length.
-            if b"\n" not in data and b"\r" not in data:
+            if _LF not in data and _CR not in data:
                 return self._bounded()
             data = b"".join(self._pieces)
             self._pieces.clear()
         start = 0
-        for match in _BLANK.finditer(data):
-            if self._take(data[start : match.start()]):
-                end = match.end() if self.done else start
-                return data[:end]
-            start = match.end()
+        for stop, end in _borders(data):
+            if self._take(data[start:stop]):
+                return data[: end if self.done else start]
+            start = end
         self._size = len(data) - start
         if self._size:
             self._pieces.append(data[start:])
@@ -120,17 +123,16 @@ class Passing:
 
     def _take(self, block: bytes) -> bool:
         """Watch one event. True: it is the last one."""
-        for name, payload in _events(block):
-            if payload.startswith(b"[DONE]"):
-                continue
-            event = events.read(payload)
-            if event is None:
-                self.failure = garbage(self._provider, "sent an event that is not JSON in UTF-8")
-                return True
-            self._read += 1
-            if self._watch(event, event.type or name.decode("utf-8", "replace"), payload):
-                return True
-        return False
+        found = read_block(block if self._read else block.removeprefix(_BOM))
+        if found is None or found[1].startswith(b"[DONE]"):
+            return False
+        name, payload = found
+        event = events.read(payload)
+        if event is None:
+            self.failure = garbage(self._provider, "sent an event that is not JSON in UTF-8")
+            return True
+        self._read += 1
+        return self._watch(event, event.type or name.decode("utf-8", "replace"), payload)
 
     def _watch(self, event: events.Event, kind: str, payload: bytes) -> bool:
         if kind.endswith(".delta"):
@@ -172,13 +174,16 @@ class Passing:
         self._called = self._called or any(item.get("type") in _CALL_ITEMS for item in output)
 
 
-def _events(block: bytes) -> list[tuple[bytes, bytes]]:
-    """Name and data of the event in a block; nothing in a comment."""
-    name, _, data = block.partition(b"\n")
-    if name[:7] == b"event: " and data[:6] == b"data: " and b"\n" not in data and b"\r" not in block:
-        return [(name[7:], data[6:])]
-    splitter = Splitter()
-    return [*splitter.feed(block), *splitter.finish()]
+def _borders(data: bytes) -> Iterator[tuple[int, int]]:
+    """Where the blank lines begin and end."""
+    if _CR in data:
+        for match in _BLANK.finditer(data):
+            yield match.start(), match.end()
+        return
+    place = data.find(b"\n\n")
+    while place >= 0:
+        yield place, place + 2
+        place = data.find(b"\n\n", place + 2)
 
 
 def passing(provider: str, facts: Facts) -> Passing:

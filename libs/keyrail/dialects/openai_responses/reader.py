@@ -99,7 +99,7 @@ class Reader:
             handler = self._HANDLERS.get(event.type or "")
             if handler is not None:
                 handler(self, event)
-            elif event.error or event.type == "error":
+            elif event.type == "error" or (event.error and not (event.type or "").startswith("response.")):
                 self._fail(classify_error(self._provider, json_text.parse_or_none(payload)))
         found = self._out
         self._out = []

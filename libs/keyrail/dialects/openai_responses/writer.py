@@ -53,6 +53,7 @@ class Writer:
         self._thoughts: Thoughts | None = None
         self._calls: dict[int, OpenCall] = {}
         self._finished: dict[int, Item] = {}
+        self._given: set[str] = set()  # ids of reasoning items that came with them
         self._worded = False
         self._finish: Finish | None = None
         self._usage: Usage | None = None
@@ -127,7 +128,8 @@ class Writer:
     def _new_thoughts(self, given: str | None) -> Thoughts:
         self._close_shown()
         name, index = self._name("rs")
-        if given is not None and given.startswith("rs_"):
+        if given is not None and given.startswith("rs_") and given not in self._given:
+            self._given.add(given)
             name = given
         self._thoughts = Thoughts(self._log, name, index, given)
         return self._thoughts
