@@ -173,6 +173,9 @@ def write_document(document: Document) -> dict[str, Any] | Failure:
     media = document.media_type or "application/pdf"
     if document.text is not None:
         return {"type": "text", "text": _titled(document, document.text)}
+    if media.startswith("video/") and document.file_id is None:
+        url = document.url or data_uri(media, document.data or "")
+        return {"type": "video_url", "video_url": {"url": url}}
     if document.data is not None:
         if media.startswith("image/"):
             return write_image(Image(media, document.data))

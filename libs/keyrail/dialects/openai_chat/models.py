@@ -15,17 +15,18 @@ _ORDER: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh
 class Model:
     """`efforts`: those it takes, from little to much; empty: it does not reason, and says 400 when asked to.
 
-    `thinks`: it does so unasked. While it thinks it refuses sampling parameters.
+    `thinks`: it does so unasked. `strict`: while it thinks it refuses sampling parameters.
     """
 
     efforts: tuple[Effort, ...]
     thinks: bool
+    strict: bool = True
 
 
 _MUTE = Model((), False)
-_OPEN = Model(_ORDER[:-1], False)
 _RULES: tuple[tuple[str, Model], ...] = (
     (r"(gpt-3|gpt-4|chatgpt-|gpt-5-chat|davinci|babbage)", _MUTE),
+    (r"gpt-oss", Model(("low", "medium", "high"), True, strict=False)),
     (r"o\d", Model(("low", "medium", "high"), True)),
     (r"gpt-5\.\d-chat", Model(("medium",), True)),
     (r"gpt-5-pro", Model(("high",), True)),
@@ -37,16 +38,12 @@ _RULES: tuple[tuple[str, Model], ...] = (
     (r"gpt-([5-9])", Model(("none", "low", "medium", "high", "xhigh"), True)),
 )
 _PATTERNS = tuple((re.compile(pattern), model) for pattern, model in _RULES)
-_OSS = re.compile(r"gpt-oss")
 
 
 def known(model: str) -> Model | None:
     """The rules for this model, None when it is not one of these. A path in front is no part of the name."""
     name = model.rpartition("/")[2].lower()
-    if _OSS.match(name):
-        return Model(("low", "medium", "high"), False)
-    name = name.removeprefix("ft:")
-    return next((rules for pattern, rules in _PATTERNS if pattern.match(name)), None)
+    return next((rules for pattern, rules in _PATTERNS if pattern.match(name.removeprefix("ft:"))), None)
 
 
 def nearest(effort: Effort, efforts: tuple[Effort, ...]) -> Effort:

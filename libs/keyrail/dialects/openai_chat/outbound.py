@@ -98,13 +98,16 @@ def _write_reasoning(
     if known is None:
         if effort is not None:
             body["reasoning_effort"] = effort
+        if asked is not None and asked.show is False:
+            dropped.append("reasoning.exclude")
         return False
     if effort is not None and not known.efforts:
         if effort != "none":
             dropped.append("reasoning_effort")
     elif effort is not None:
         body["reasoning_effort"] = effort = models.nearest(effort, known.efforts)
-    return bool(known.efforts) and (known.thinks if effort is None else effort != "none")
+    thinks = bool(known.efforts) and (known.thinks if effort is None else effort != "none")
+    return thinks and known.strict
 
 
 def _effort(asked: Reasoning) -> Effort | None:

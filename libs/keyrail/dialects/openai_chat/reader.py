@@ -76,11 +76,12 @@ class Reader:
                 break
         if self._done or (self.failure is not None and self.failure.kind != "garbage"):
             return events
+        events = [event for event in events if not isinstance(event, Counted)]
         known = any(self._head.startswith(name) or name.startswith(self._head) for name in _FIELDS)
         if self._begun or known:
-            self.failure = truncated(self._provider)
+            self._fail(truncated(self._provider), events)
         else:
-            self.failure = garbage(self._provider, "answered with a body that is no event stream")
+            self._fail(garbage(self._provider, "answered with a body that is no event stream"), events)
         return events
 
     def _take(self, payload: bytes, events: list[Event]) -> bool:
