@@ -57,7 +57,8 @@ class Answer(msgspec.Struct, frozen=True):
     @property
     def content_tokens(self) -> int:
         """Without reasoning."""
-        return len(self.pieces) + sum(len(call.pieces) for call in self.calls)
+        said = len(self.pieces)
+        return said + sum(len(call.pieces) for call in self.calls) if self.calls else said
 
     @property
     def completion_tokens(self) -> int:

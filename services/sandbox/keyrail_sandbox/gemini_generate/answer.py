@@ -132,6 +132,8 @@ def usage_of(
         return _NONSENSE
     said = answer.content_tokens if candidates is None else candidates
     thought = len(answer.reasoning) if thoughts is None else thoughts
+    if answer.finish == "refusal":
+        said = thought = 0  # a blocked prompt was never answered
     usage: dict[str, Any] = {
         "promptTokenCount": answer.prompt_tokens,
         "candidatesTokenCount": said,

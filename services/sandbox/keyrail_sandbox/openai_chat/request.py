@@ -190,9 +190,8 @@ def _schema(format: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _media(messages: list[_Message]) -> tuple[str, ...]:
-    parts = (part for m in messages if isinstance(m.content, list) for part in m.content)
     found: list[str] = []
-    for part in parts:
+    for part in [part for m in messages if isinstance(m.content, list) for part in m.content]:
         if part.image_url is not None:
             found.append(media.of_url(part.image_url.get("url")))
         elif part.input_audio is not None:

@@ -58,7 +58,8 @@ class ChunkEvents:
             return
         for piece in answer.pieces:
             yield before + encode(piece) + after
-        yield from self._calls()
+        if answer.calls:
+            yield from self._calls()
 
     def _probable(self, before: bytes) -> Iterator[bytes]:
         for piece in self._answer.pieces:
@@ -85,7 +86,7 @@ class ChunkEvents:
             usage = usage_of(self._answer, self._behaviour)
             events.append(self._head + b'[],"usage":%b}\n\n' % usage)
         if not self._behaviour.no_done:
-            events.append(_DONE)
+            events[-1] += _DONE
         return events if self._behaviour.late_usage else [b"".join(events)]
 
     def failure(self, refusal: Refusal, *, begun: bool) -> bytes:

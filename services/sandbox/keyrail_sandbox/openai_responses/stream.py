@@ -29,6 +29,7 @@ class ResponseEvents:
     def __init__(self, ask: Ask, answer: Answer, behaviour: Behaviour) -> None:
         self._ask, self._answer, self._behaviour = ask, answer, behaviour
         self._sequence = 0
+        self._held = b""  # what closes the open item, to be sent with whatever comes next
         self._null = behaviour.fault == "null-choices"
         self._first = 1 if answer.reasoning else 0  # output_index of what follows the reasoning
         begun = envelope(ask, "in_progress")
@@ -72,8 +73,6 @@ class ResponseEvents:
                 self._event("response.output_item.done", output_index=0, item=item),
             )
         )
-
-    _held = b""  # what closes the reasoning, to be sent with whatever comes next
 
     def _release(self) -> bytes:
         held, self._held = self._held, b""
