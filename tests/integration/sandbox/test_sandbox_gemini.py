@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
 from google import genai
 from google.genai import errors, types
@@ -36,16 +37,20 @@ MODELS = (
     "cached",
     "late-usage",
     "split-utf8",
-    "keepalive+crlf",
+    "crlf",
 )
 
 
 @pytest.fixture
 async def client(sandbox: Running) -> AsyncIterator[genai.Client]:
-    options = types.HttpOptions(base_url=sandbox.url, retry_options=types.HttpRetryOptions(attempts=1))
-    with genai.Client(api_key="any", http_options=options) as client:
-        yield client
-        await client.aio.aclose()
+    async with httpx2.AsyncClient(timeout=10) as own:  # without it the client warns about aiohttp
+        options = types.HttpOptions(
+            base_url=sandbox.url,
+            httpx_async_client=own,
+            retry_options=types.HttpRetryOptions(attempts=1),
+        )
+        with genai.Client(api_key="any", http_options=options) as client:
+            yield client
 
 
 def _parts(answers: list[types.GenerateContentResponse]) -> list[types.Part]:

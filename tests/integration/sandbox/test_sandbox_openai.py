@@ -156,20 +156,18 @@ async def test_nothing_to_embed_is_a_400(http: httpx.AsyncClient, given: Any) ->
 
 
 async def test_the_pieces_of_parallel_chat_calls_come_by_turns(client: openai.AsyncOpenAI) -> None:
-    function = {"name": "weather", "parameters": TOOL["parameters"]}
+    tool: Any = {"type": "function", "function": {"name": "weather", "parameters": TOOL["parameters"]}}
     call = client.chat.completions.create(
         model="tools-parallel",
         messages=[{"role": "user", "content": "one two"}],
-        tools=[{"type": "function", "function": function}],
+        tools=[tool],
         stream=True,
     )
-    pieces = [c for chunk in await call_list(call) for c in chunk.choices[0].delta.tool_calls or ()]
+    pieces = [
+        c for chunk in [chunk async for chunk in await call] for c in chunk.choices[0].delta.tool_calls or ()
+    ]
     named = [piece.index for piece in pieces if piece.function and piece.function.name]
     assert named == [0, 1]
     for position in (0, 1):
         own = [p.function.arguments or "" for p in pieces if p.index == position and p.function]
         assert json.loads("".join(own)) == {"place": "one two"}
-
-
-async def call_list(call: Any) -> list[Any]:
-    return [chunk async for chunk in await call]

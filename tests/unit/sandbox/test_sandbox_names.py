@@ -70,11 +70,12 @@ async def test_tools_parallel_calls_twice(face: str) -> None:
 
 
 async def test_a_client_that_wants_one_call_at_a_time_gets_one() -> None:
-    for face, more in (
+    asked: list[tuple[str, dict[str, Any]]] = [
         (CHAT, {"parallel_tool_calls": False}),
         (RESPONSES, {"parallel_tool_calls": False}),
         (MESSAGES, {"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}),
-    ):
+    ]
+    for face, more in asked:
         assert len(said(face, (await ask(face, "tools-parallel", **more)).json).calls) == 1
 
 

@@ -46,7 +46,8 @@ KEY = {CHAT: "messages", RESPONSES: "input", MESSAGES: "messages", GEMINI: "cont
 
 
 async def _again(face: str, model: str, history: list[dict[str, Any]]) -> tuple[int, str]:
-    got = await ask(face, model, **{KEY[face]: history})
+    more: dict[str, Any] = {KEY[face]: history}
+    got = await ask(face, model, **more)
     if got.status != 200:
         return got.status, got.json["error"]["message"]
     return 200, said(face, got.json).text

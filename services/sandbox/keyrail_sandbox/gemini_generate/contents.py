@@ -14,6 +14,7 @@ FILLER = "skip_thought_signature_validator"
 """Stands for a signature in a history that came from elsewhere."""
 
 _Dict = dict[str, Any]
+_STANDARD = str.maketrans("-_", "+/")  # Google takes base64 in both alphabets, its own client sends the other
 _DATA = {
     "text",
     "inlineData",
@@ -142,7 +143,7 @@ def _part_problem(part: _Dict) -> str | None:
     signature = part.get("thoughtSignature")
     if signature is None or signature == FILLER:
         return None
-    covered = seals.covered_by(OWNER, signature)
+    covered = seals.covered_by(OWNER, str(signature).translate(_STANDARD))
     expected = seals.digest("") if call is None else seals.call_digest(call["name"], call.get("args", {}))
     return None if covered == expected else ": Thought signature is not valid."
 
