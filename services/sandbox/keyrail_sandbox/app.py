@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from keyrail_sandbox import handlers, openai_chat
+from keyrail_sandbox import handlers
 from keyrail_sandbox.calls import CallLog
-from keyrail_sandbox.dialect import Dialect
 from keyrail_sandbox.exchange import Exchange, Receive, Scope, Send
+from keyrail_sandbox.routes import lists_models, route
 
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-DIALECTS: dict[str, Dialect] = {"/v1/chat/completions": openai_chat}
-"""Path to the module that speaks its wire format."""
 
 
 def create_app() -> ASGIApp:
@@ -25,16 +22,16 @@ def create_app() -> ASGIApp:
         exchange = Exchange(receive, send)
         path: str = scope["path"]
         match scope["method"]:
-            case "POST" if dialect := DIALECTS.get(path):
-                await handlers.complete(scope, exchange, log, dialect)
-            case "GET" if path == "/v1/models":
-                await handlers.models(exchange)
+            case "POST" if found := route(path, scope.get("query_string", b"")):
+                await handlers.complete(scope, exchange, log, found)
             case "GET" if path == "/healthz":
                 await handlers.health(exchange)
             case "GET" if path == "/_calls":
                 await handlers.list_calls(scope, exchange, log)
             case "DELETE" if path == "/_calls":
                 await handlers.clear_calls(exchange, log)
+            case "GET" if lists_models(path):
+                await handlers.models(scope, exchange)
             case _:
                 await handlers.unknown(scope, exchange)
 

@@ -6,56 +6,62 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from keyrail_sandbox import openai_chat
+from keyrail_sandbox import models as lists
+from keyrail_sandbox import openai_errors
 from keyrail_sandbox.ask import Refusal
-from keyrail_sandbox.behaviour import MODELS, parse
+from keyrail_sandbox.behaviour import parse
 from keyrail_sandbox.calls import Call, CallLog
-from keyrail_sandbox.dialect import Dialect
 from keyrail_sandbox.exchange import Exchange, Scope
 from keyrail_sandbox.play import Play
+from keyrail_sandbox.routes import Route, is_googles
 
-_CREATED = 1_750_000_000  # any fixed instant: the list of models does not change
-_MODEL_LIST = msgspec.json.encode(
-    {
-        "object": "list",
-        "data": [{"id": m, "object": "model", "created": _CREATED, "owned_by": "sandbox"} for m in MODELS],
-    }
-)
+_CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"x-goog-api-key"})
 
 
-async def complete(scope: Scope, exchange: Exchange, log: CallLog, dialect: Dialect) -> None:
+async def complete(scope: Scope, exchange: Exchange, log: CallLog, route: Route) -> None:
     """Answer a call to a model and record how it went."""
     call = log.begin(scope["path"])
+    version = None
     for name, value in scope["headers"]:
         if name == b"x-client-request-id":
             call.client_request_id = value.decode("latin-1")
-        elif name == b"authorization":
+        elif name in _CREDENTIALS:
             call.authorization_present = True
+        elif name == b"anthropic-version":
+            version = value.decode("latin-1")
     try:
         body = await exchange.body()
         if body is not None:
-            await _answer(body, exchange, log, call, dialect)
+            await _answer(body, exchange, log, call, route, version)
     finally:
         exchange.stop()
         log.end(call, "done" if exchange.complete else "closed_by_client" if exchange.gone else "cut")
 
 
-async def _answer(body: bytes, exchange: Exchange, log: CallLog, call: Call, dialect: Dialect) -> None:
-    ask = dialect.read(body)
+async def _answer(
+    body: bytes, exchange: Exchange, log: CallLog, call: Call, route: Route, version: str | None
+) -> None:
+    came = msgspec.structs.replace(route.came, version=version) if version is not None else route.came
+    ask = route.dialect.read(body, came)
     if isinstance(ask, Refusal):
-        return await Play(exchange, call, dialect).refuse(ask)
+        return await Play(exchange, call, route.dialect).refuse(ask)
     call.model, call.stream, call.extra = ask.model, ask.stream, ask.unknown
     behaviour = parse(ask.model)
     if behaviour is None:
-        missing = Refusal(404, message=f"The model '{ask.model}' does not exist.", param="model")
-        return await Play(exchange, call, dialect).refuse(missing)
+        return await Play(exchange, call, route.dialect).refuse(Refusal(kind="missing", model=ask.model))
     turn = log.turn(ask.model) if behaviour.flaky or behaviour.metered else None
-    return await Play(exchange, call, dialect, turn).answer(ask, behaviour)
+    return await Play(exchange, call, route.dialect, turn).answer(ask, behaviour)
 
 
-async def models(exchange: Exchange) -> None:
-    """A name of each kind."""
-    await _json(exchange, 200, _MODEL_LIST)
+async def models(scope: Scope, exchange: Exchange) -> None:
+    """A name of each kind, in the shape of the provider that the headers or the path mean."""
+    names = {name for name, _ in scope["headers"]}
+    shape = lists.OPENAI
+    if b"anthropic-version" in names:
+        shape = lists.ANTHROPIC
+    elif b"x-goog-api-key" in names or is_googles(scope["path"]):
+        shape = lists.GEMINI
+    await _json(exchange, 200, shape)
 
 
 async def health(exchange: Exchange) -> None:
@@ -78,7 +84,7 @@ async def clear_calls(exchange: Exchange, log: CallLog) -> None:
 async def unknown(scope: Scope, exchange: Exchange) -> None:
     """No such path, or not with this method."""
     message = f"Unknown request URL: {scope['method']} {scope['path']}."
-    await _json(exchange, 404, openai_chat.error(Refusal(404, code="unknown_url", message=message)))
+    await _json(exchange, 404, openai_errors.error(Refusal(404, code="unknown_url", message=message)).body)
 
 
 async def _json(exchange: Exchange, status: int, body: bytes) -> None:

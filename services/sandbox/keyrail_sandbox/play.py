@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable
+from dataclasses import replace
 
-from keyrail_sandbox.answer import Answer, compose
+from keyrail_sandbox.answer import Answer, compose, stopped
 from keyrail_sandbox.ask import Ask, Refusal
 from keyrail_sandbox.behaviour import Behaviour
 from keyrail_sandbox.calls import Call
-from keyrail_sandbox.dialect import Dialect
+from keyrail_sandbox.dialect import Dialect, Events
 from keyrail_sandbox.exchange import Exchange
 
 LONGEST_HANG_S = 120.0
 _GARBAGE = b"\x00\xff\xfe<<< neither JSON nor an event \xc3\x28 }{\n"
-_KEEPALIVE = b": keepalive\n\n"
 _SPLIT_PAUSE_S = 0.001  # long enough for the two halves to be two reads
+_LATE_PAUSE_S = 0.02
 
 _Headers = list[tuple[bytes, bytes]]
 
@@ -37,52 +38,68 @@ class Play:
         if behaviour.flaky and (self._turn or 0) % behaviour.flaky:
             await self.refuse(Refusal(500))
             return
+        if behaviour.kind in self._dialect.within:
+            behaviour = replace(behaviour, fault=None, content="refusal")
         if behaviour.fault is not None and await self._failed(ask, behaviour):
             return
         answer = compose(ask, behaviour)
+        if behaviour.fault == "empty-stream":
+            answer = stopped(answer, 0)
         if ask.stream:
             await self._stream(ask, answer, behaviour)
         else:
             await self._whole(ask, answer, behaviour)
 
-    async def refuse(self, refusal: Refusal, retry_after_s: int | None = None) -> None:
-        """An error of the dialect. 429 and 503 say `retry-after: 1` unless told otherwise."""
-        if retry_after_s is None and refusal.status in (429, 503) and refusal.code is None:
-            retry_after_s = 1
-        more = [(b"retry-after", b"%d" % retry_after_s)] if retry_after_s is not None else []
-        await self._send(refusal.status, self._dialect.error(refusal), more)
+    async def refuse(self, refusal: Refusal) -> None:
+        """An error of the dialect."""
+        reply = self._dialect.error(refusal)
+        await self._send(reply.status, reply.body, reply.headers)
 
     async def _failed(self, ask: Ask, behaviour: Behaviour) -> bool:
         """Play a fault that leaves no answer. False: the fault comes later, within the answer."""
         match behaviour.fault:
-            case "status":
-                refusal = Refusal(behaviour.status or 500, code=behaviour.code)
-                await self.refuse(refusal, behaviour.retry_after_s)
+            case "status" | "refuse":
+                await self.refuse(
+                    Refusal(
+                        behaviour.status or 500,
+                        behaviour.kind,
+                        model=ask.model,
+                        retry_after_s=behaviour.retry_after_s,
+                    )
+                )
             case "garbage":
-                await self._send(200, _GARBAGE, stream=ask.stream)
+                await self._send(200, _GARBAGE, ask=ask)
             case "empty":
-                await self._send(200, b"", stream=ask.stream)
+                await self._send(200, b"", ask=ask)
             case "hang":
                 if await self._exchange.pause(LONGEST_HANG_S):
                     await self.refuse(Refusal(504))
             case "error" if not ask.stream:
-                await self._send(200, self._dialect.error(Refusal(500)))
+                await self._send(200, self._dialect.error(Refusal(500)).body)
+            case "mid-stream" if not ask.stream:
+                await self.refuse(Refusal(500))
+            case "empty-stream" if ask.stream:
+                await self._exchange.begin(200, self._headers(ask))
+                await self._exchange.finish()
             case _:
                 return False
         return True
 
     async def _send(
-        self, status: int, body: bytes, more: _Headers | None = None, *, stream: bool = False
+        self, status: int, body: bytes, more: Iterable[tuple[bytes, bytes]] = (), *, ask: Ask | None = None
     ) -> None:
-        headers = self._headers(stream=stream)
+        headers = self._headers(ask)
         headers.append((b"content-length", b"%d" % len(body)))
-        await self._exchange.begin(status, headers + more if more else headers)
+        headers.extend(more)
+        await self._exchange.begin(status, headers)
         await self._exchange.finish(body)
 
-    def _headers(self, *, stream: bool = False) -> _Headers:
+    def _headers(self, ask: Ask | None = None) -> _Headers:
+        """With the type of a stream when the request asks for one."""
+        events = ask is not None and ask.stream and not ask.array
         headers = [
-            (b"content-type", b"text/event-stream; charset=utf-8" if stream else b"application/json"),
-            (b"x-request-id", self._call.request_id.encode()),
+            (b"content-type", b"text/event-stream; charset=utf-8" if events else b"application/json"),
+            (self._dialect.request_id, self._call.request_id.encode()),
         ]
         if self._turn is not None:
             headers.append((b"x-sandbox-turn", b"%d" % self._turn))
@@ -92,7 +109,7 @@ class Play:
         wait = behaviour.slow_s * answer.completion_tokens
         if wait and not await self._exchange.pause(wait):
             return
-        body = self._dialect.whole(ask, answer, self._call.request_id, usage=not behaviour.no_usage)
+        body = self._dialect.whole(ask, answer, behaviour)
         self._call.chunks = answer.completion_tokens
         if behaviour.fault == "cut":
             await self._first_part(body, len(body) // 2)
@@ -112,34 +129,37 @@ class Play:
 
     async def _stream(self, ask: Ask, answer: Answer, behaviour: Behaviour) -> None:
         exchange, fault = self._exchange, behaviour.fault
-        events = self._dialect.events(ask, answer, self._call.request_id, usage=not behaviour.no_usage)
-        pieces = answer.pieces
-        if fault in ("cut", "error"):
-            pieces = pieces[: behaviour.stop_after or 0]
-        await exchange.begin(200, self._headers(stream=True))
-        if pieces or fault != "error":
-            await exchange.write(_framed(events.opening, behaviour))
-        if not await self._pieces(events.reasoning, answer.reasoning, behaviour):
+        if fault in ("cut", "error", "mid-stream"):
+            answer = stopped(answer, behaviour.stop_after or 0)
+        assert self._dialect.events is not None  # it read that the request wants a stream
+        events = self._dialect.events(ask, answer, behaviour)
+        begun = fault != "error" or answer.content_tokens > 0
+        await exchange.begin(200, self._headers(ask))
+        if begun:
+            if events.opening:
+                await exchange.write(_framed(events.opening, behaviour))
+            if not await self._chunks(events, behaviour) or fault == "cut":
+                return
+        if fault in ("error", "mid-stream"):
+            await exchange.finish(_framed(events.failure(Refusal(500), begun=begun), behaviour))
             return
-        if not await self._pieces(events.content, pieces, behaviour) or fault == "cut":
-            return
-        last = events.closing(done=not behaviour.no_done)
-        if fault == "error":
-            last = self._dialect.error_event(Refusal(500))
+        *earlier, last = events.closing()
+        for event in earlier:
+            await exchange.write(_framed(event, behaviour))
+            if not await exchange.pause(_LATE_PAUSE_S):
+                return
         await exchange.finish(_framed(last, behaviour))
 
-    async def _pieces(
-        self, render: Callable[[str], bytes], pieces: Sequence[str], behaviour: Behaviour
-    ) -> bool:
-        """Send the chunks. False: the client left."""
+    async def _chunks(self, events: Events, behaviour: Behaviour) -> bool:
+        """Send the content. False: the client left."""
         exchange, call = self._exchange, self._call
         slow_s = behaviour.slow_s
-        for piece in pieces:
+        for chunk in events.chunks():
             if slow_s and not await exchange.pause(slow_s):
                 return False
             if behaviour.keepalive:
-                await exchange.write(_framed(_KEEPALIVE, behaviour))
-            event = _framed(render(piece), behaviour)
+                await exchange.write(_framed(events.keepalive, behaviour))
+            event = _framed(chunk, behaviour)
             if behaviour.split_utf8:
                 at = _within_character(event)
                 await exchange.write(event[:at])
@@ -153,7 +173,7 @@ class Play:
 
 
 def _framed(event: bytes, behaviour: Behaviour) -> bytes:
-    # JSON holds no raw line ends, so these are the framing's own.
+    # JSON holds no raw line ends: these are the framing's own.
     return event.replace(b"\n", b"\r\n") if behaviour.crlf else event
 
 

@@ -205,9 +205,7 @@ async def test_healthz_answers(http: httpx.AsyncClient) -> None:
     assert (await http.get("/healthz")).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", CHAT), ("POST", "/v1/models"), ("POST", "/v1/embeddings")]
-)
+@pytest.mark.parametrize(("method", "path"), [("GET", CHAT), ("POST", "/v1/models"), ("POST", "/v1/images")])
 async def test_other_paths_are_404_in_openais_shape(http: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await http.request(method, path)
     assert answer.status_code == 404

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyrail_sandbox.answer import Answer, compose, example, split
+from keyrail_sandbox.answer import Answer, compose, split
 from keyrail_sandbox.ask import Ask, Tool
 from keyrail_sandbox.behaviour import parse
+from keyrail_sandbox.schema import example
 
 
 def _answer(
@@ -16,7 +17,8 @@ def _answer(
 ) -> Answer:
     behaviour = parse(model)
     assert behaviour is not None
-    return compose(Ask(model, text, prompt_tokens=10, limit=limit, tool=tool), behaviour)
+    tools = (tool,) if tool else ()
+    return compose(Ask(model, text, prompt_tokens=10, limit=limit, tools=tools), behaviour)
 
 
 @given(st.text())
@@ -73,7 +75,7 @@ def test_cached_counts_half_of_the_prompt() -> None:
 
 def test_without_a_tool_to_call_tools_echoes() -> None:
     answer = _answer("tools")
-    assert ("".join(answer.pieces), answer.tool, answer.finish) == ("one two three", None, "stop")
+    assert ("".join(answer.pieces), answer.calls, answer.finish) == ("one two three", (), "stop")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def _ask(**body: Any) -> Ask:
 
 
 def test_the_last_user_message_is_the_question() -> None:
-    messages = [{"role": "system", "content": "Be kind."}, QUESTION, {"role": "assistant", "content": None}]
+    messages = [{"role": "system", "content": "Be kind."}, QUESTION, {"role": "assistant", "content": ""}]
     assert _ask(messages=messages).text == "hello"
 
 
@@ -54,13 +54,15 @@ def test_only_keys_that_openai_does_not_define_are_unknown() -> None:
 
 def test_the_first_function_is_the_tool() -> None:
     tools = [{"type": "custom", "custom": {"name": "c"}}, {"type": "function", "function": {"name": "f"}}]
-    assert _ask(tools=tools).tool == Tool("f", {})
+    assert _ask(tools=tools).tools == (Tool("f", {}),)
 
 
-def test_after_a_tools_result_there_is_no_tool_to_call() -> None:
+def test_the_tools_results_at_the_end_are_known() -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    asked = {"role": "assistant", "content": None, "tool_calls": [call]}
     result = {"role": "tool", "tool_call_id": "1", "content": "42"}
-    assert _ask(tools=tools, messages=[QUESTION, result]).tool is None
+    assert _ask(tools=tools, messages=[QUESTION, asked, result]).results == ("42",)
 
 
 @pytest.mark.parametrize(
@@ -95,14 +97,14 @@ def test_what_is_no_json_object_is_a_400(body: bytes) -> None:
         (Refusal(404), "invalid_request_error", "model_not_found"),
         (Refusal(418), "invalid_request_error", None),
         (Refusal(429), "requests", "rate_limit_exceeded"),
-        (Refusal(429, code="insufficient_quota"), "insufficient_quota", "insufficient_quota"),
-        (Refusal(400, code="context_length_exceeded"), "invalid_request_error", "context_length_exceeded"),
+        (Refusal(kind="money"), "insufficient_quota", "insufficient_quota"),
+        (Refusal(kind="context"), "invalid_request_error", "context_length_exceeded"),
         (Refusal(503), "server_error", "server_is_overloaded"),
         (Refusal(599), "server_error", None),
     ],
 )
 def test_errors_have_openais_shape(refusal: Refusal, kind: str, code: str | None) -> None:
-    error = json.loads(openai_chat.error(refusal))["error"]
+    error = json.loads(openai_chat.error(refusal).body)["error"]
     assert set(error) == {"message", "type", "param", "code"}
     assert (error["type"], error["code"]) == (kind, code)
     assert error["message"]
