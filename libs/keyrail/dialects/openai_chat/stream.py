@@ -148,12 +148,13 @@ class StreamReader:
         most = 4  # little is looked at in vain where every other event differs
         while True:
             end, events, weight = shape.run(data, start, most)
-            if events:
-                self._count(shape, events, weight)
-            if events < most or not data.startswith(shape.prefix, end):
+            if events == 0:
+                return end
+            self._count(shape, events, weight)
+            if not data.startswith(shape.prefix, end):
                 return end
             start = end
-            most *= 4
+            most = most * 4 if events == most else 4
 
     def _count(self, shape: Shape, events: int, weight: int) -> None:
         self._read += events
