@@ -9,6 +9,7 @@ from keyrail.bus.connection import Bus
 from keyrail.bus.liveness import Hearing, Heart
 from keyrail.contracts import subjects
 from keyrail.contracts.ledger import LedgerPage, LedgerQuery
+from keyrail.http import asgi
 from keyrail.http.server import HttpServer
 from keyrail.keys.keystore import KeystoreWriter
 from keyrail_control import catalogue, gather, publishing
@@ -31,7 +32,7 @@ class Control:
         self._hearing = Hearing(bus, ("ingress", "router", "provider-worker", "cost-accounting"))
         token = settings.admin_token_file.read_text().strip()
         app = create_app(self._ask, self._metrics, hashlib.sha256(token.encode()).hexdigest())
-        self._server = HttpServer(app, fd=settings.listen_fd, port=settings.admin_port)
+        self._server = HttpServer(asgi.handler(app), fd=settings.listen_fd, port=settings.admin_port)
 
     async def start(self) -> None:
         """Publish, then listen."""
