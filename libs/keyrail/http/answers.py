@@ -4,38 +4,51 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import cache
 from http import HTTPStatus
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROLS = bytes({*range(0x20), 0x7F} - {0x09})
 _OURS = frozenset({"connection", "transfer-encoding"})
+_MOST_NAMES = 512
+_names: set[str] = set()  # that were found to be well formed
 
 
-def head(status: int, headers: Iterable[tuple[str, str]], *framing: str) -> bytes:
-    """Status line and headers; `framing` are whole lines of the server's own.
+def head(
+    status: int, headers: Iterable[tuple[str, str]], *, close: bool, chunk: bool
+) -> tuple[bytes, int | None]:
+    """Status line and headers, and the `content-length` among them.
 
-    Raises ValueError for a name or value that would be more than one header, or that says how the message
-    is framed. Names are lower case. What Latin-1 has no letter for becomes a question mark.
+    With `chunk` the body is said to come in chunks unless there is such a length. Raises ValueError for what
+    would be more than one header, and for names that say how the message is framed. Names are lower case.
+    What Latin-1 has no letter for becomes a question mark.
     """
+    length = None
     lines = [_status_line(status)]
     for name, value in headers:
-        lines.append(f"{_checked(name)}: {value}\r\n")
-    count = len(lines)
-    text = "".join(lines)
-    # One line each: a line break in a value would be one too many.
-    if not text.count("\r\n") == text.count("\r") == text.count("\n") == count or _CONTROL.search(text):
+        if name not in _names:
+            _check(name)
+        lines.append(f"{name}: {value}\r\n")
+        if name == "content-length":
+            length = int(value)
+    if close:
+        lines.append("connection: close\r\n")
+    if chunk and length is None:
+        lines.append("transfer-encoding: chunked\r\n")
+    text = "".join(lines).encode("latin-1", "replace")
+    # Two control characters a line, its end: any more came with a value.
+    if len(text) - len(text.translate(None, _CONTROLS)) != 2 * len(lines):
         raise ValueError("a header value holds control characters")
-    return f"{text}{''.join(framing)}\r\n".encode("latin-1", "replace")
+    return text + b"\r\n", length
 
 
 def plain(status: int) -> bytes:
     """A whole answer with which the server itself turns a client away."""
     body = f"{_phrase(status)}\n"
     headers = (("content-type", "text/plain"), ("content-length", str(len(body))))
-    return head(status, headers, "connection: close\r\n") + body.encode()
+    return head(status, headers, close=True, chunk=False)[0] + body.encode()
 
 
 @cache
@@ -51,8 +64,8 @@ def _status_line(status: int) -> str:
     return f"HTTP/1.1 {status:03} {_phrase(status)}\r\n"
 
 
-@lru_cache(maxsize=256)
-def _checked(name: str) -> str:
+def _check(name: str) -> None:
     if _NAME.fullmatch(name) is None or name in _OURS:
         raise ValueError(f"{name!r} may not be the name of a header")
-    return name
+    if len(_names) < _MOST_NAMES:
+        _names.add(name)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
+from functools import lru_cache, partial
 from typing import Any, NoReturn
 from urllib.parse import unquote
 
@@ -23,6 +24,8 @@ from keyrail.http.request import Request
 log = logging.getLogger(__name__)
 
 Handler = Callable[[Request], None]
+
+_VERSIONS = frozenset({"1.0", "1.1"})
 
 
 class Shared:
@@ -49,22 +52,21 @@ class Connection(asyncio.Protocol):
         self.paused = False  # the client does not take what is sent
         self._shared = shared
         self._limits = shared.limits
+        self._handler = shared.handler
         self._clock = shared.loop.time
         self._parser: Any = httptools.HttpRequestParser(self)
         self._current: Request | None = None  # being answered
         self._queue: deque[Request] = deque()  # behind it
         self._incoming: Request | None = None  # whose body is being read
-        self._in_head = False
         self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._repeated: tuple[bytes, ...] = ()
-        self._head_size = 0
+        self._pairs: list[tuple[bytes, bytes]] = []
+        self._midway = False  # the last read ended inside a message
         self._unheard = 0  # bytes since the parser last made something of them
         self._upgrade = self._again = False
         self._deaf = False  # nothing that comes is looked at any more
         self._refusal = 0  # the status to close with, once all before is answered
         self._reading = True
-        self._since = self._clock()  # when the request began, or the connection fell idle
+        self._since = self._clock()  # when the connection fell idle, or head or body began to be late
         self._used = False
         self._lingers = False
         self._unsent = 0
@@ -96,11 +98,14 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._read_on(data[upgrade.args[0] :])
+        except httptools.HttpParserCallbackError as error:
+            if not isinstance(error.__context__, _Refused):
+                self._crashed(self._current, error.__context__)
         except httptools.HttpParserError:
             if not self._deaf:
                 self._refuse(400)
-        if self._unheard > self._limits.head and not self._deaf:
-            self._refuse(431 if self._in_head else 400)
+        if self._incoming is not None or self._url:
+            self._wait_for_more()
 
     def pause_writing(self) -> None:
         self.paused = True
@@ -113,47 +118,26 @@ class Connection(asyncio.Protocol):
 
     # From the parser
 
-    def on_message_begin(self) -> None:
-        if self._again:
-            return
-        self._in_head = True
-        self._url = b""
-        self._headers = {}
-        self._repeated = ()
-        self._head_size = 0
-        self._unheard = 0
-        if self._incoming is None and self._current is None:
-            self._since = self._clock()
-
     def on_url(self, url: bytes) -> None:
         self._url += url
         if len(self._url) > self._limits.url:
             self._stop(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._head_size += len(name) + len(value)
-        if self._head_size > self._limits.head:
-            self._stop(431)
-        if not self._in_head:
-            return  # a trailer, or what was read before an upgrade that is not made
-        name = name.lower()
-        if name in self._headers:
-            self._repeated += (name,)
-        self._headers[name] = value
+        self._pairs.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._again:
             return
         if self._deaf:
             raise _Refused
-        self._in_head = False
+        self._midway = False
+        request = self._incoming = self._request()
         self._unheard = 0
-        request = self._request()
         self._upgrade = not request.complete and self._parser.should_upgrade()
-        self._incoming = request
         if self._current is None and not self._queue:
             self._current = request
-            self._call(request, self._shared.handler, request)
+            self._handler(request)
         elif len(self._queue) < self._limits.pipelined:
             self._queue.append(request)
             self._pause()
@@ -165,19 +149,20 @@ class Connection(asyncio.Protocol):
         self._unheard = 0
         request = self._incoming
         if request is not None:
-            self._call(request, request.feed, body)
+            request.feed(body)
 
     def on_message_complete(self) -> None:
         if self._upgrade:
             return  # the body comes by another way
-        self._unheard = 0
+        self._url = b""
+        self._midway = False
         request, self._incoming = self._incoming, None
         if request is None:
             return
         if not request.keep_alive:
             self._deaf = True
         if not request.complete:
-            self._call(request, request.fed)
+            request.fed()
         if self._lingers:
             self.transport.close()  # all that it had to say has come
 
@@ -194,9 +179,9 @@ class Connection(asyncio.Protocol):
         return self._limits.unread
 
     def wanted(self) -> None:
-        """Somebody reads the body now: its time begins."""
-        self._since = self._clock()
-        self._resume()
+        """Somebody reads the body now."""
+        if not self._reading:
+            self._resume()
 
     def unwanted(self) -> None:
         """Nobody reads the body yet, and enough of it is here."""
@@ -230,12 +215,13 @@ class Connection(asyncio.Protocol):
         if self._lingers:
             if since > limits.linger_s:
                 self.transport.close()
-        elif self._incoming is not None and self._reading:
-            if since > limits.body_s + self._incoming.size / limits.body_rate:
+        elif self._incoming is not None:
+            late = since > limits.body_s + self._incoming.size / limits.body_rate
+            if late and self._reading:
                 self._refuse(408)
         elif self._current is not None or self._queue:
             return
-        elif self._in_head:
+        elif self._midway:
             if since > limits.head_s:
                 self._refuse(408)
         elif since > limits.idle_s:
@@ -246,7 +232,7 @@ class Connection(asyncio.Protocol):
         if self.transport.is_closing():
             self._stuck(now, flush_s)
             return
-        busy = self._current or self._queue or self._incoming or self._in_head or self._lingers
+        busy = self._current or self._queue or self._incoming or self._midway or self._lingers
         since = self._since if self._used else max(self._since, began)
         if not busy and now - since > idle_s:
             self.transport.close()
@@ -261,28 +247,62 @@ class Connection(asyncio.Protocol):
         self.transport.abort()
         return True
 
+    def _wait_for_more(self) -> None:
+        """A read ended inside a message: from now on the rest is late."""
+        if not self._midway:
+            self._midway = True
+            self._since = self._clock()
+        if self._unheard > self._limits.head and not self._deaf:
+            self._refuse(400 if self._incoming is not None else 431)
+
     def _request(self) -> Request:
-        headers = self._headers
-        modern = self._parser.get_http_version()
-        if modern not in ("1.1", "1.0"):
-            self._stop(505)
-        modern = modern == "1.1"
-        method: bytes = self._parser.get_method()
-        coding = headers.get(b"transfer-encoding")
-        if method == b"CONNECT" or (coding is not None and (not modern or coding.lower() != b"chunked")):
-            self._stop(501)
-        if (modern and b"host" not in headers) or (self._repeated and b"host" in self._repeated):
+        pairs, self._pairs = self._pairs, []
+        headers = {name.lower(): value for name, value in pairs}
+        repeated = () if len(headers) == len(pairs) else _repeated(pairs)
+        parser = self._parser
+        version = parser.get_http_version()
+        modern = version == "1.1"
+        method: bytes = parser.get_method()
+        length = None if b"transfer-encoding" in headers else int(headers.get(b"content-length", 0))
+        if refusal := self._objection(version, method, pairs, headers, repeated):
+            self._stop(refusal)
+        try:
+            target = _target(self._url)
+        except (ValueError, httptools.HttpParserError):
             self._stop(400)
-        if len(headers) + len(self._repeated) > self._limits.headers:
-            self._stop(431)
-        if headers.get(b"expect", b"100-continue").lower() != b"100-continue":
-            self._stop(417)
-        length = None if coding is not None else int(headers.get(b"content-length", 0))
-        target = _target(self._url)
-        request = Request(self, method.decode("ascii"), target, headers, self._repeated, length=length)
-        request.modern = modern
-        request.keep_alive = modern and self._parser.should_keep_alive()
+        request = Request(
+            self, method.decode("ascii"), target, headers, repeated, length=length, modern=modern
+        )
+        request.keep_alive = modern and parser.should_keep_alive()
         return request
+
+    def _objection(
+        self,
+        version: str,
+        method: bytes,
+        pairs: list[tuple[bytes, bytes]],
+        headers: dict[bytes, bytes],
+        repeated: tuple[bytes, ...],
+    ) -> int:
+        """The status to refuse a head with, 0 when nothing is wrong with it."""
+        limits = self._limits
+        if version not in _VERSIONS:
+            return 505
+        if len(pairs) > limits.headers:
+            return 431
+        # What came together is mostly short enough to need no counting.
+        if self._unheard > limits.head and sum(len(n) + len(v) for n, v in pairs) > limits.head:
+            return 431
+        if (version == "1.1" and b"host" not in headers) or b"host" in repeated:
+            return 400
+        if method == b"CONNECT":
+            return 501
+        coding = headers.get(b"transfer-encoding", b"chunked")
+        if coding.lower() != b"chunked" or (version != "1.1" and b"transfer-encoding" in headers):
+            return 501
+        if b"expect" in headers and headers[b"expect"].lower() != b"100-continue":
+            return 417
+        return 0
 
     def _read_on(self, rest: bytes) -> None:
         """Pass over the wish for another protocol, as HTTP allows: a new parser reads the body, if any."""
@@ -303,18 +323,22 @@ class Connection(asyncio.Protocol):
             request = self._current = self._queue.popleft()
             if not self._queue:
                 self._resume()
-            self._call(request, self._shared.handler, request)
+            self._call(request, partial(self._handler, request))
 
-    def _call(self, request: Request, function: Callable[..., None], *arguments: Any) -> None:
+    def _call(self, request: Request, function: Callable[[], None]) -> None:
         try:
-            function(*arguments)
-        except Exception:  # the edge of the process: the client gets an answer, the log the reason
-            log.exception("a request crashed")
-            if request.started or request.gone:
-                request.abort()
-            else:
-                request.keep_alive = False
-                request.answer(500, (("content-type", "text/plain"),), b"Internal Server Error\n")
+            function()
+        except Exception as error:  # noqa: BLE001 - the edge of the process, and the log gets it
+            self._crashed(request, error)
+
+    def _crashed(self, request: Request | None, error: BaseException | None) -> None:
+        """The client gets an answer, the log the reason. What else came is not looked at."""
+        log.error("a request crashed", exc_info=error)
+        if request is None or request.started or request.gone:
+            self.transport.abort()
+        else:
+            request.keep_alive = False
+            request.answer(500, (("content-type", "text/plain"),), b"Internal Server Error\n")
 
     def _stop(self, status: int) -> NoReturn:
         """Refuse, and leave the parser."""
@@ -360,9 +384,16 @@ class Connection(asyncio.Protocol):
     def _resume(self) -> None:
         if not self._reading:
             self._reading = True
+            self._since = self._clock()
             self.transport.resume_reading()
 
 
+def _repeated(pairs: list[tuple[bytes, bytes]]) -> tuple[bytes, ...]:
+    counts = Counter(name.lower() for name, _ in pairs)
+    return tuple(name for name, count in counts.items() if count > 1)
+
+
+@lru_cache(maxsize=64)
 def _target(url: bytes) -> tuple[str, bytes]:
     """Path and query of a request target; the path decoded."""
     if not url.startswith(b"/") and url != b"*":

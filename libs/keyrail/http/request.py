@@ -85,6 +85,7 @@ class Request:
         repeated: tuple[bytes, ...],
         *,
         length: int | None,
+        modern: bool,
     ) -> None:
         self.method = method
         self.path, self.query = target
@@ -93,18 +94,18 @@ class Request:
         self.length = length  # of the body; None: sent in chunks
         self.complete = length == 0
         self.size = 0  # bytes of the body so far
-        self.modern = True  # HTTP/1.1
+        self.modern = modern  # HTTP/1.1
         self.keep_alive = True
         self.started = self.ended = self.gone = False
         self.on_gone: Callable[[], None] | None = None
         self.on_writable: Callable[[], None] | None = None
         self.chunked = False
+        self._head = b""
         self._wire = wire
         self._waits = b"expect" in headers  # for a 100, before it sends its body
         self._parts: list[bytes] | None = []  # None: thrown away
         self._limit: int | None = None
         self._then: Callable[[bytes | None], None] | None = None
-        self._head = b""
         self._left: int | None = None  # bytes of the answer still to come, where its head said how many
 
     def read(self, limit: int, then: Callable[[bytes | None], None]) -> None:
@@ -126,7 +127,7 @@ class Request:
 
     def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
         """The whole answer, in one write; its `content-length` is added."""
-        self._open(status, (*headers, ("content-length", str(len(body)))))
+        self.start(status, (*headers, ("content-length", str(len(body)))))
         self.end(body)
 
     def start(self, status: int, headers: Headers) -> None:
@@ -134,7 +135,14 @@ class Request:
 
         Without a `content-length` the body is sent in chunks; with one it must be exactly as long.
         """
-        self._open(status, tuple(headers))
+        if self.keep_alive and (not (self.complete or self._skippable()) or self._wire.closing):
+            self.keep_alive = False
+        bodiless = self.method == "HEAD" or status in (204, 304)
+        chunk = self.modern and not bodiless
+        self._head, length = answers.head(status, headers, close=not self.keep_alive, chunk=chunk)
+        self.chunked = chunk and length is None
+        self._left = None if bodiless else length
+        self.started = True
 
     @property
     def writable(self) -> bool:
@@ -143,31 +151,20 @@ class Request:
 
     def send(self, data: bytes) -> None:
         """Write a part of the body."""
-        if self.gone or not data:
-            return
-        self._count(data)
-        if self.chunked:
-            self._wire.transport.write(b"%b%x\r\n%b\r\n" % (self._taken_head(), len(data), data))
-        else:
+        if not self.gone and data:
             self._write(data)
 
     def end(self, data: bytes = b"") -> None:
         """Write the last part of the body. One shorter than announced is cut."""
         if self.gone or self.ended:
             return
-        self._count(data)
-        if self._left:
-            self.send(data)
-            self.cut()
-            return
         self.ended = True
-        if self.chunked:
-            chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-            self._wire.transport.write(b"%b%b0\r\n\r\n" % (self._taken_head(), chunk))
-        else:
-            self._write(data)
+        self._write(data)
         self.on_gone = self.on_writable = None
-        self._wire.answered(self)
+        if self._left:
+            self._wire.transport.close()
+        else:
+            self._wire.answered(self)
 
     def cut(self) -> None:
         """Close the connection in the middle of the answer, after what was written: so it shows as cut."""
@@ -214,51 +211,24 @@ class Request:
         parts, self._parts = self._parts or [], None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _open(self, status: int, headers: tuple[tuple[str, str], ...]) -> None:
-        length = None
-        for name, value in headers:
-            if name == "content-length":
-                length = int(value)
-        bodiless = self.method == "HEAD" or status in (204, 304)
-        self.chunked = length is None and self.modern and not bodiless
-        if not (self.modern and self._reusable()) or self._wire.closing:
-            self.keep_alive = False
-        elif length is None and not self.chunked and not bodiless:
-            self.keep_alive = False  # an old client knows the end of the body by the connection's
-        self._head = answers.head(
-            status,
-            headers,
-            "" if self.keep_alive else "connection: close\r\n",
-            "transfer-encoding: chunked\r\n" if self.chunked else "",
-        )
-        self._left = None if length is None or bodiless else length
-        self.started = True
-
-    def _reusable(self) -> bool:
-        """Whether a next request can be found on this connection: what is unread is short, and will come."""
-        if not self.keep_alive:
-            return False
-        if self.complete:
-            return True
+    def _skippable(self) -> bool:
+        """Whether the rest of the body is short, and will come: then another request may follow it."""
         return self.length is not None and not self._waits and self.length - self.size <= self._wire.skippable
 
-    def _count(self, data: bytes) -> None:
+    def _write(self, data: bytes) -> None:
         if not self.started:
             raise RuntimeError("the answer has no head yet")
         if self._left is not None:
-            if len(data) > self._left:
-                raise RuntimeError("the answer is longer than it said")
             self._left -= len(data)
-
-    def _taken_head(self) -> bytes:
+            if self._left < 0:
+                raise RuntimeError("the answer is longer than it said")
         head, self._head = self._head, b""
-        return head
-
-    def _write(self, data: bytes) -> None:
-        if self.method == "HEAD":
-            data = b""
-        head = self._taken_head()
-        if len(data) > GATHER:
+        if self.chunked:
+            chunk = b"%b%x\r\n%b\r\n" % (head, len(data), data) if data else head
+            self._wire.transport.write(chunk + b"0\r\n\r\n" if self.ended else chunk)
+        elif self.method == "HEAD":
+            self._wire.transport.write(head)
+        elif len(data) > GATHER:
             self._wire.transport.writelines((head, data) if head else (data,))
         else:
-            self._wire.transport.write(head + data if head else data)
+            self._wire.transport.write(head + data)

@@ -106,7 +106,7 @@ def _object(param: str, value: Any) -> Failure | None:
 def _objects(param: str, value: Any, most: int = _MAX_TOOLS) -> Failure | None:
     if type(value) is not list:
         return _type(param, value, "an array of objects")
-    items = cast(list[Any], value)
+    items = cast("list[Any]", value)
     if len(items) > most:
         return _range(param, f"expected at most {most} items")
     for index, item in enumerate(items):
@@ -120,7 +120,7 @@ def _stop(param: str, value: Any) -> Failure | None:
         return None
     if type(value) is not list:
         return _type(param, value, "a string or an array of strings")
-    items = cast(list[Any], value)
+    items = cast("list[Any]", value)
     if len(items) > _MAX_STOPS:
         return _range(param, f"expected at most {_MAX_STOPS} items")
     for index, item in enumerate(items):
@@ -136,28 +136,28 @@ def _choice(param: str, value: Any) -> Failure | None:
 def _biases(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return _type(param, value, "an object")
-    count = len(cast(dict[str, Any], value))
+    count = len(cast("dict[str, Any]", value))
     return None if count <= _MAX_BIASES else _range(param, f"expected at most {_MAX_BIASES} entries")
 
 
 def _options(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return _type(param, value, "an object")
-    usage = cast(dict[str, Any], value).get("include_usage")
+    usage = cast("dict[str, Any]", value).get("include_usage")
     return None if usage is None else _boolean(f"{param}.include_usage", usage)
 
 
 def _format(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return _type(param, value, "an object")
-    kind = cast(dict[str, Any], value).get("type")
+    kind = cast("dict[str, Any]", value).get("type")
     return None if kind is None else _string(f"{param}.type", kind)
 
 
 def _messages(param: str, value: Any) -> Failure | None:
     if type(value) is not list:
         return _type(param, value, "an array of objects")
-    messages = cast(list[Any], value)
+    messages = cast("list[Any]", value)
     if not messages or len(messages) > _MAX_MESSAGES:
         return _range(param, f"expected 1 to {_MAX_MESSAGES} messages")
     for index, message in enumerate(messages):
@@ -177,7 +177,7 @@ def _messages(param: str, value: Any) -> Failure | None:
 def _message(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return _type(param, value, "an object")
-    message = cast(dict[str, Any], value)
+    message = cast("dict[str, Any]", value)
     role = message.get("role")
     if role is None:
         return _missing(f"{param}.role")
@@ -199,10 +199,10 @@ def _content(param: str, role: str, content: Any) -> Failure | None:
         return None
     if type(content) is not list:
         return _type(param, content, "a string or an array of content parts")
-    for place, item in enumerate(cast(list[Any], content)):
+    for place, item in enumerate(cast("list[Any]", content)):
         if type(item) is not dict:
             return _type(f"{param}[{place}]", item, "an object")
-        kind = cast(dict[str, Any], item).get("type")
+        kind = cast("dict[str, Any]", item).get("type")
         if type(kind) is not str:
             return _type(f"{param}[{place}].type", kind, "a string")
     return None
