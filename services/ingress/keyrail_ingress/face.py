@@ -113,27 +113,27 @@ class OpenAIFace:
         if outcome.client_gone:
             status = "cancelled"
         first = outcome.first_byte_at
-        self._events.post(
-            RequestFinished(
-                request_id=slip.request_id,
-                tenant=slip.tenant,
-                key_id=slip.key_id,
-                team=slip.team,
-                feature=slip.feature,
-                model=slip.facts.model,
-                dialect=slip.facts.dialect,
-                stream=slip.facts.stream,
-                status=status,
-                http_status=outcome.status,
-                failure=outcome.failure.kind if outcome.failure else None,
-                detail=outcome.failure.code if outcome.failure else None,
-                dispatches=slip.epoch + 1,
-                ingress=self._bus.instance,
-                received_ms=slip.received_ms,
-                first_byte_ms=round((first - began) * 1000) if first is not None else None,
-                duration_ms=round((ended - began) * 1000),
-            )
+        event = RequestFinished(
+            request_id=slip.request_id,
+            tenant=slip.tenant,
+            key_id=slip.key_id,
+            team=slip.team,
+            feature=slip.feature,
+            model=slip.facts.model,
+            dialect=slip.facts.dialect,
+            stream=slip.facts.stream,
+            status=status,
+            http_status=outcome.status,
+            dispatches=slip.epoch + 1,
+            ingress=self._bus.instance,
+            received_ms=slip.received_ms,
+            first_byte_ms=round((first - began) * 1000) if first is not None else None,
+            duration_ms=round((ended - began) * 1000),
         )
+        # Apart from the rest: CPython packs a call of more than 15 named arguments into a dictionary first.
+        if outcome.failure is not None:
+            event = event.replace(failure=outcome.failure.kind, detail=outcome.failure.code)
+        self._events.post(event)
         metrics.REQUEST_SECONDS.observe(ended - began)
         metrics.counter(
             metrics.REQUESTS, f"{outcome.status // 100}xx", "yes" if slip.facts.stream else "no"
