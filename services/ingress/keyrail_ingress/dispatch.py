@@ -48,7 +48,7 @@ class Dispatcher:
         self._refusals: dict[str, int] = {}
         self._connected_at = 0.0
         self._outbox: deque[Exchange] = deque()
-        self._submitted = asyncio.Event()
+        self._submitted: asyncio.Future[None] | None = None  # made while there is nothing to send
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -70,12 +70,15 @@ class Dispatcher:
     def submit(self, exchange: Exchange) -> None:
         """Send the exchange's slip to a router soon. One task does that for all: none is made a request."""
         self._outbox.append(exchange)
-        self._submitted.set()
+        if self._submitted is not None and not self._submitted.done():
+            self._submitted.set_result(None)
 
     async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            await self._submitted.wait()
-            self._submitted.clear()
+            self._submitted = loop.create_future()
+            if not self._outbox:
+                await self._submitted
             while self._outbox:
                 exchange = self._outbox.popleft()
                 try:
