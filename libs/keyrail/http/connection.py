@@ -128,6 +128,7 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         if self._again:
+            self._pairs = []
             return
         if self._deaf:
             raise _Refused
@@ -155,6 +156,8 @@ class Connection(asyncio.Protocol):
         if self._upgrade:
             return  # the body comes by another way
         self._url = b""
+        if self._pairs:
+            self._pairs = []  # trailers: what came after a body is no header, least of all the next request's
         self._midway = False
         request, self._incoming = self._incoming, None
         if request is None:

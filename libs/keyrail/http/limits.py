@@ -14,6 +14,7 @@ class Limits:
     headers: int = 128
     pipelined: int = 32  # requests sent before the answer to an earlier one
     unread: int = 64 << 10  # a body that nobody reads is skipped up to here; beyond, the connection is closed
+    check_s: float = 1.0  # how often times are looked at: one timer for all, none to set and cancel a request
     idle_s: float = 75.0
     head_s: float = 20.0
     body_s: float = 30.0  # and a second more for every `body_rate` bytes that have come

@@ -14,8 +14,6 @@ ones, use no connection again that was idle for 5 s, and none is closed under a 
 POLL_S = 0.05
 ABORT_S = 5.0
 """How long a closed connection may take to send what its client does not read."""
-CHECK_S = 1.0
-"""How often time limits are looked at: one timer for all connections, none to set and cancel a request."""
 
 
 class HttpServer:
@@ -74,4 +72,4 @@ class HttpServer:
         now = shared.loop.time()
         for connection in list(shared.connections):
             connection.check(now)
-        self._timer = shared.loop.call_later(CHECK_S, self._check, shared)
+        self._timer = shared.loop.call_later(self._limits.check_s, self._check, shared)
