@@ -113,7 +113,8 @@ class Dispatcher:
             now = time.monotonic()
             wall = now_ms()
             for exchange in list(self._inbox.open.values()):
-                if not exchange.finished:
+                sure = exchange.worker not in self._refusals
+                if not (exchange.finished or (sure and watch.calm(exchange, now, wall))):
                     await self._act(exchange, watch.verdict(exchange, self._beat(exchange), now, wall))
 
     async def _act(self, exchange: Exchange, verdict: Verdict) -> None:

@@ -250,3 +250,26 @@ async def test_a_client_that_takes_nothing_is_broken_off() -> None:
         request.send(b"x" * (32 << 20))
         assert not request.writable
         await asyncio.wait_for(gone.wait(), CLOSE_S)
+
+
+async def test_requests_that_come_behind_one_another_are_left_unread_until_their_turn() -> None:
+    async with serving(Limits(pipelined=3)) as served:
+        client = await served.connect()
+        client.writer.write(b"GET /stream HTTP/1.1\r\nhost: x\r\n\r\n")
+        request = await served.stream()
+        for _ in range(10):
+            client.writer.write(NEXT)
+            await asyncio.sleep(0.005)
+        request.answer(200, TEXT, b"x")
+        assert [(await client.answer())[0] for _ in range(11)] == [200] * 11
+
+
+async def test_whoever_is_refused_while_still_sending_hears_why() -> None:
+    async with serving() as served:
+        client = await served.connect()
+        transport = client.writer.transport
+        transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue] it reads, too
+        client.writer.write(HEAD + b"content-length: x\r\n\r\n")
+        await client.flood(4 << 20)
+        transport.resume_reading()  # pyright: ignore[reportAttributeAccessIssue]
+        assert (await client.answer())[0] == 400
