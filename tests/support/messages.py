@@ -25,7 +25,7 @@ def through_sdk(stream: bytes) -> Message:
     sdk = client(200, {"content-type": "text/event-stream"}, stream)
     messages: Any = [{"role": "user", "content": "?"}]
     with sdk.messages.stream(model="m", max_tokens=1, messages=messages) as events:
-        return cast(Message, events.get_final_message())
+        return cast("Message", events.get_final_message())
 
 
 def payloads(stream: bytes) -> list[dict[str, Any]]:

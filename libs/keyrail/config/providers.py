@@ -109,7 +109,7 @@ def _read_speaks(reader: Reader, entry: Entry) -> dict[str, Any] | None:
     if items is None:
         return None
     found = [_one_of(reader, item, SPOKEN, "dialect") for item in items]
-    return None if None in found else {"speaks": tuple(cast(list[Dialect], found))}
+    return None if None in found else {"speaks": tuple(cast("list[Dialect]", found))}
 
 
 def _read_needs_key(reader: Reader, entry: Entry) -> dict[str, Any] | None:
@@ -138,7 +138,7 @@ def _read_quirks(reader: Reader, entry: Entry) -> dict[str, Any] | None:
     if fields is None:
         return None
     values = {name: _QUIRKS[name](reader, field) for name, field in fields.items()}
-    return None if None in values.values() else {"quirks": Quirks(**cast(Any, values))}
+    return None if None in values.values() else {"quirks": Quirks(**cast("Any", values))}
 
 
 def _names(reader: Reader, entry: Entry) -> tuple[str, ...] | None:
@@ -146,7 +146,7 @@ def _names(reader: Reader, entry: Entry) -> tuple[str, ...] | None:
     if items is None:
         return None
     found = [_name(reader, item) for item in items]
-    return None if None in found else tuple(cast(list[str], found))
+    return None if None in found else tuple(cast("list[str]", found))
 
 
 def _name(reader: Reader, entry: Entry) -> str | None:
@@ -162,11 +162,11 @@ def _renaming(reader: Reader, entry: Entry) -> dict[str, str] | None:
     if fields is None:
         return None
     found = {name: _name(reader, field) for name, field in fields.items()}
-    return None if None in found.values() else cast(dict[str, str], found)
+    return None if None in found.values() else cast("dict[str, str]", found)
 
 
 def _thoughts(reader: Reader, entry: Entry) -> Thoughts | None:
-    return cast(Thoughts | None, _one_of(reader, entry, get_args(Thoughts), "field"))
+    return cast("Thoughts | None", _one_of(reader, entry, get_args(Thoughts), "field"))
 
 
 def _extras(reader: Reader, entry: Entry) -> tuple[Extra, ...] | None:
@@ -174,7 +174,7 @@ def _extras(reader: Reader, entry: Entry) -> tuple[Extra, ...] | None:
     if items is None:
         return None
     found = [_one_of(reader, item, get_args(Extra), "extra") for item in items]
-    return None if None in found else tuple(cast(list[Extra], found))
+    return None if None in found else tuple(cast("list[Extra]", found))
 
 
 def _flag(reader: Reader, entry: Entry) -> bool | None:
@@ -223,7 +223,7 @@ def _price(reader: Reader, entry: Entry) -> ModelPrice | None:
             reader.bad(entry, f"{name} is missing: US dollars per million tokens")
             return None
     rates = {name: _rate(reader, field) for name, field in fields.items()}
-    return None if None in rates.values() else ModelPrice(**cast(dict[str, Any], rates))
+    return None if None in rates.values() else ModelPrice(**cast("dict[str, Any]", rates))
 
 
 def _rate(reader: Reader, entry: Entry) -> Decimal | None:

@@ -62,7 +62,7 @@ class Bridge:
         value = json_text.parse(body)
         if type(value) is not dict:
             raise ValueError("it is not an object")
-        self._asked = cast(dict[str, Any], value)
+        self._asked = cast("dict[str, Any]", value)
         request = registry.face(self.facts.dialect).read_request(self._asked)
         if isinstance(request, Failure):
             return request

@@ -118,7 +118,7 @@ def strings(param: str, value: Any, most: int) -> Failure | None:
     """A list of texts."""
     if type(value) is not list:
         return wrong_type(param, value, "an array of strings")
-    items = cast(list[Any], value)
+    items = cast("list[Any]", value)
     if len(items) > most:
         return out_of_range(param, f"expected at most {most} items")
     for index, item in enumerate(items):
@@ -136,7 +136,7 @@ def objects(param: str, value: Any, most: int = MAX_TOOLS) -> Failure | None:
     """A list of JSON objects."""
     if type(value) is not list:
         return wrong_type(param, value, "an array of objects")
-    items = cast(list[Any], value)
+    items = cast("list[Any]", value)
     if len(items) > most:
         return out_of_range(param, f"expected at most {most} items")
     for index, item in enumerate(items):
@@ -150,7 +150,7 @@ def parts(param: str, value: list[Any]) -> Failure | None:
     for place, item in enumerate(value):
         if type(item) is not dict:
             return wrong_type(f"{param}[{place}]", item, "an object")
-        kind = cast(dict[str, Any], item).get("type")
+        kind = cast("dict[str, Any]", item).get("type")
         if type(kind) is not str:
             return wrong_type(f"{param}[{place}].type", kind, "a string")
     return None

@@ -137,9 +137,9 @@ def text_of(fields: dict[str, Any]) -> str:
     for name in ("message", "detail"):
         value: object = fields.get(name)
         if type(value) is dict:
-            value = cast(dict[str, object], value).get("detail")
+            value = cast("dict[str, object]", value).get("detail")
         if type(value) is list:
-            problems = cast(list[object], value)[:8]
+            problems = cast("list[object]", value)[:8]
             value = "; ".join(filter(None, map(_problem, problems)))
         if type(value) is str and value:
             return value[:_MESSAGE_CHARS]
@@ -149,9 +149,9 @@ def text_of(fields: dict[str, Any]) -> str:
 def _problem(value: object) -> str:
     if type(value) is not dict:
         return value if type(value) is str else ""
-    problem = cast(dict[str, object], value)
+    problem = cast("dict[str, object]", value)
     place = problem.get("loc")
-    where = ".".join(str(step) for step in cast(list[object], place)[:8]) if type(place) is list else ""
+    where = ".".join(str(step) for step in cast("list[object]", place)[:8]) if type(place) is list else ""
     return f"{where}: {problem.get('msg')}" if where else str(problem.get("msg"))
 
 

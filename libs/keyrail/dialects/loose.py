@@ -9,12 +9,12 @@ _NOTHING: dict[str, Any] = {}
 
 def fields(value: object) -> dict[str, Any]:
     """The object; an empty one for anything else, not to be changed."""
-    return cast(dict[str, Any], value) if type(value) is dict else _NOTHING
+    return cast("dict[str, Any]", value) if type(value) is dict else _NOTHING
 
 
 def items(value: object) -> list[Any]:
     """The list; an empty one for anything else."""
-    return cast(list[Any], value) if type(value) is list else []
+    return cast("list[Any]", value) if type(value) is list else []
 
 
 def text(value: object) -> str | None:

@@ -24,19 +24,19 @@ class UnknownDialect(LookupError):
 @cache
 def face(dialect: Dialect) -> Face:
     """The client's side of a dialect. Raises UnknownDialect."""
-    return cast(Face, _module(dialect, "face"))
+    return cast("Face", _module(dialect, "face"))
 
 
 @cache
 def outbound(dialect: Dialect) -> Outbound:
     """The provider's side of a dialect. Raises UnknownDialect."""
-    return cast(Outbound, _module(dialect, "wire"))
+    return cast("Outbound", _module(dialect, "wire"))
 
 
 @cache
 def wire(dialect: Dialect) -> Wire:
     """The same of a dialect that has a face too. Raises UnknownDialect."""
-    return cast(Wire, _module(dialect, "wire"))
+    return cast("Wire", _module(dialect, "wire"))
 
 
 def _module(dialect: Dialect, side: str) -> object:

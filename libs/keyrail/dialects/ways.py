@@ -139,5 +139,5 @@ def way(provider: str, dialect: Dialect, facts: Facts, model: str, quirks: Quirk
 def estimated(body: bytes) -> bytes | Failure:
     """The answer to count_tokens for a provider that can't count: worked out here, nobody is asked."""
     value: Any = json_text.parse(body)
-    asked = registry.face("anthropic-messages").read_request(cast(dict[str, Any], value))
+    asked = registry.face("anthropic-messages").read_request(cast("dict[str, Any]", value))
     return asked if isinstance(asked, Failure) else counting.render(counting.estimate(asked))

@@ -47,8 +47,8 @@ class AdminClient:
         cursor: str | None = None
         while True:
             page = self._get(path, {**parameters, "cursor": cursor} if cursor else parameters)
-            yield from cast(list[Row], page["rows"])
-            cursor = cast(str | None, page["cursor"])
+            yield from cast("list[Row]", page["rows"])
+            cursor = cast("str | None", page["cursor"])
             if cursor is None:
                 return
 
@@ -62,12 +62,12 @@ class AdminClient:
         except ValueError as error:
             raise AdminError(f"{self._base_url} does not speak the admin API") from error
         if answer.status_code == 200 and isinstance(body, dict):
-            return cast(Row, body)
+            return cast("Row", body)
         message = _message(body) or f"status {answer.status_code}"
         raise (NotFound if answer.status_code == 404 else AdminError)(message)
 
 
 def _message(body: object) -> str | None:
-    error = cast(Row, body).get("error") if isinstance(body, dict) else None
-    message = cast(Row, error).get("message") if isinstance(error, dict) else None
+    error = cast("Row", body).get("error") if isinstance(body, dict) else None
+    message = cast("Row", error).get("message") if isinstance(error, dict) else None
     return message if isinstance(message, str) else None

@@ -17,6 +17,7 @@ from typing import Final
 
 _BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _ID_CHARACTERS: Final = string.digits + string.ascii_lowercase
+_ID_AT: Final = len("kr_")
 _ID_LENGTH: Final = 8
 _SECRET_BYTES: Final = 32
 _SECRET_LENGTH: Final = 43  # 62 ** 43 > 2 ** 256
@@ -50,6 +51,11 @@ def parse(text: str) -> str | None:
     if shape is None or _checksum(text[:-_CHECKSUM_LENGTH].encode()) != text[-_CHECKSUM_LENGTH:]:
         return None
     return shape[1]
+
+
+def id_of(text: str) -> str:
+    """Where the id of a key is, whatever `text` is: for finding the record that `matches` then looks at."""
+    return text[_ID_AT : _ID_AT + _ID_LENGTH]
 
 
 def matches(record_sha256: str, text: str) -> bool:

@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> None:
     if options.json:
         print(render.as_json(request))
         return
-    attempts = cast(list[Row], request["attempts"])
+    attempts = cast("list[Row]", request["attempts"])
     print(render.pairs(request, NAMES, OPTIONAL))
     print()
     print(render.table(ATTEMPT, attempts, OPTIONAL))

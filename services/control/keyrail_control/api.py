@@ -121,7 +121,7 @@ class Api:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _serve(self, scope: Scope) -> Answer:
-        path = cast(str, scope["path"])
+        path = cast("str", scope["path"])
         route = next((each for each in self.routes if _matches(each.path, path)), None)
         if (route is None or not route.open) and not self._authorised(scope):
             raise Refused(401, "the admin token is missing or wrong")
@@ -203,7 +203,7 @@ def _query(scope: Scope) -> dict[str, str]:
 
 def _grouping(text: str | None) -> Grouping | None:
     if text is None or text in get_args(Grouping):
-        return cast(Grouping | None, text)
+        return cast("Grouping | None", text)
     raise Refused(400, f"by: one of {', '.join(get_args(Grouping))}")
 
 

@@ -10,6 +10,7 @@ from keyrail.bus.liveness import Hearing, Heart
 from keyrail.contracts import subjects
 from keyrail.contracts.config import ConfigView
 from keyrail.contracts.ledger import LedgerPage, LedgerQuery
+from keyrail.http import asgi
 from keyrail.http.server import HttpServer
 from keyrail.keys.keystore import KeystoreWriter
 from keyrail.providers import registry
@@ -37,7 +38,7 @@ class Control:
         app = create_app(
             self._ask, self._metrics, self._providers, hashlib.sha256(token.encode()).hexdigest()
         )
-        self._server = HttpServer(app, fd=settings.listen_fd, port=settings.admin_port)
+        self._server = HttpServer(asgi.handler(app), fd=settings.listen_fd, port=settings.admin_port)
 
     async def start(self) -> None:
         """Publish, then listen."""

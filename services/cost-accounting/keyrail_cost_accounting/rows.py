@@ -170,7 +170,7 @@ def merged(attempts: list[Row]) -> list[Row]:
     best: dict[Value, Row] = {}
     for row in attempts:
         known = best.get(row[0])
-        if known is None or cast(int, row[RANK]) >= cast(int, known[RANK]):
+        if known is None or cast("int", row[RANK]) >= cast("int", known[RANK]):
             best[row[0]] = row
     return list(best.values())
 

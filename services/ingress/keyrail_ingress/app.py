@@ -11,7 +11,9 @@ from keyrail.bus.liveness import Hearing, Heart
 from keyrail.bus.views import KvView
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView, TokenRecord
-from keyrail.http.server import HttpServer, Receive, Scope, Send
+from keyrail.http.request import Request
+from keyrail.http.server import HttpServer
+from keyrail.telemetry import metrics
 from keyrail_ingress.dispatch import Dispatcher
 from keyrail_ingress.face import OpenAIFace, Views
 from keyrail_ingress.inbox import Inbox
@@ -31,6 +33,8 @@ class Ingress:
         self._events = EventPublisher(bus, subjects.EVENT_REQUEST)
         self._inbox = Inbox(bus)
         self._dispatcher = Dispatcher(bus, self._inbox, self._hearing)
+        # Read when somebody asks: counting up and down costs more.
+        metrics.REQUESTS_IN_FLIGHT.set_function(lambda: len(self._inbox.open))
         self._face = OpenAIFace(bus, self._views, self._inbox, self._dispatcher, self._events, settings)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
         self._tokens = KvView(bus, streams.TOKENS.name, self._on_token, self._on_token_gone)
@@ -43,7 +47,7 @@ class Ingress:
             },
             {("GET", "/v1/models/"): self._face.models},
         )
-        self._server = HttpServer(routes.app(), fd=settings.listen_fd, port=settings.port)
+        self._server = HttpServer(routes, fd=settings.listen_fd, port=settings.port)
 
     async def start(self) -> None:
         """Accept connections once the keys are known; return once the first request would be served.
@@ -64,6 +68,7 @@ class Ingress:
     async def drain(self) -> None:
         """Accept nothing new, finish what runs, flush the events."""
         await self._server.stop()
+        await self._inbox.settle()
         await self._events.stop()
         await self._heart.stop()
         await self._dispatcher.stop()
@@ -83,11 +88,14 @@ class Ingress:
             and self._hearing.any_alive("provider-worker")
         )
 
-    async def _healthz(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await _plain(send, 200, b"ok\n")
+    def _healthz(self, request: Request) -> None:
+        _plain(request, 200, b"ok\n")
 
-    async def _readyz(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await (_plain(send, 200, b"ready\n") if self._ready() else _plain(send, 503, b"not ready\n"))
+    def _readyz(self, request: Request) -> None:
+        if self._ready():
+            _plain(request, 200, b"ready\n")
+        else:
+            _plain(request, 503, b"not ready\n")
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
@@ -102,7 +110,5 @@ class Ingress:
         self._views.tokens.pop(key, None)
 
 
-async def _plain(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"text/plain"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+def _plain(request: Request, status: int, body: bytes) -> None:
+    request.answer(status, (("content-type", "text/plain"),), body)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from collections import deque
 
 from nats.aio.msg import Msg
 
@@ -46,22 +47,47 @@ class Dispatcher:
         self._forwarder = Forwarder(bus)
         self._refusals: dict[str, int] = {}
         self._connected_at = 0.0
-        self._task: asyncio.Task[None] | None = None
+        self._outbox: deque[Exchange] = deque()
+        self._submitted: asyncio.Future[None] | None = None  # made while there is nothing to send
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Start watching."""
         await self._forwarder.start()
         await self._bus.subscribe(f"{self._bus.inbox}.p.*", self._on_probe_refused)
         self._bus.on_reconnect(self._reconnected)
-        self._task = asyncio.create_task(self._watch(), name="watch")
+        self._tasks = [
+            asyncio.create_task(self._watch(), name="watch"),
+            asyncio.create_task(self._send(), name="send"),
+        ]
 
     async def stop(self) -> None:
         """Stop watching."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def dispatch(self, exchange: Exchange) -> None:
+    def submit(self, exchange: Exchange) -> None:
+        """Send the exchange's slip to a router soon. One task does that for all: none is made a request."""
+        self._outbox.append(exchange)
+        if self._submitted is not None and not self._submitted.done():
+            self._submitted.set_result(None)
+
+    async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            self._submitted = loop.create_future()
+            if not self._outbox:
+                await self._submitted
+            while self._outbox:
+                exchange = self._outbox.popleft()
+                try:
+                    await self._dispatch(exchange)
+                except Exception:  # an edge of the process: one request's bug must not end the others'
+                    log.exception("not dispatched", extra={"request_id": exchange.slip.request_id})
+                    exchange.fail(NOT_TAKEN)
+
+    async def _dispatch(self, exchange: Exchange) -> None:
         """Send the exchange's slip to a router."""
 
         async def refused() -> None:
@@ -87,7 +113,8 @@ class Dispatcher:
             now = time.monotonic()
             wall = now_ms()
             for exchange in list(self._inbox.open.values()):
-                if not exchange.finished:
+                sure = exchange.worker not in self._refusals
+                if not (exchange.finished or (sure and watch.calm(exchange, now, wall))):
                     await self._act(exchange, watch.verdict(exchange, self._beat(exchange), now, wall))
 
     async def _act(self, exchange: Exchange, verdict: Verdict) -> None:
@@ -124,7 +151,7 @@ class Dispatcher:
         exchange.redispatch(now_ms() + TAKE_BY_MS, lost)
         if worker is not None:  # should it live after all
             await self._inbox.cancel(worker, exchange.slip.request_id, before, "handed on")
-        await self.dispatch(exchange)
+        await self._dispatch(exchange)
 
     def _settled(self) -> bool:
         """Whether silence means something again after the last reconnection."""

@@ -18,9 +18,33 @@ MAX_QUEUED = 4 << 20
 
 Item = bytes | End | Failure
 
+# Plain numbers: looking a member of an enumeration up for each frame costs more than comparing.
+_TAKEN, _PASSED, _HEAD, _DATA, _END, _FAIL = map(int, Kind)
+
 
 class Exchange:
-    """`on_change` is called whenever there is something new for the relay."""
+    """`on_change` is called when there is something new for the relay: by `tell` and by `fail`."""
+
+    __slots__ = (
+        "_on_change",
+        "attempt",
+        "body",
+        "content",
+        "expected",
+        "finished",
+        "head",
+        "items",
+        "missing_beats",
+        "order",
+        "overflowed",
+        "queued",
+        "slip",
+        "spent",
+        "stale_workers",
+        "take_by_ms",
+        "taken_at",
+        "worker",
+    )
 
     def __init__(self, slip: Slip, body: bytes, on_change: Callable[[], None]) -> None:
         self.slip = slip
@@ -38,29 +62,34 @@ class Exchange:
         self.queued = 0
         self.overflowed = False  # the client does not read: waiting for it would be for ever
         self.finished = False
-        self.stale_workers: list[str] = []
+        self.stale_workers: tuple[str, ...] = ()
         self.missing_beats = 0
         self._on_change = on_change
 
     def receive(self, frame: Frame, now: float) -> None:
-        """Take one frame. `now` is a monotonic time in seconds."""
+        """Take one frame; `tell` after the last one. `now` is a monotonic time in seconds."""
         order = (frame.epoch, frame.hop)
-        if self.finished or order < self.order:
-            if frame.kind == Kind.TAKEN and order < self.order:
-                self.stale_workers.append(Taken.decode(frame.payload).worker)
-            return
-        if order > self.order:
+        if order != self.order or self.finished:
+            if self.finished or order < self.order:
+                if frame.kind == _TAKEN and order < self.order:
+                    self.stale_workers += (Taken.decode(frame.payload).worker,)
+                return
             if frame.epoch != self.slip.epoch:
                 return
             self._next_attempt(order)
         if frame.sequence != self.expected:
-            self.fail(_lost("A part of the answer was lost on the way."))
+            self._finish(_lost("A part of the answer was lost on the way."))
             return
         self.expected += 1
         try:
             self._apply(frame, now)
         except ValueError:
-            self.fail(_lost("A part of the answer could not be read."))
+            self._finish(_lost("A part of the answer could not be read."))
+
+    def tell(self) -> None:
+        """All frames that came together are taken: the relay may look."""
+        if self.items:
+            self._on_change()
 
     def _next_attempt(self, order: tuple[int, int]) -> None:
         self.order = order
@@ -70,41 +99,41 @@ class Exchange:
         self.missing_beats = 0
 
     def _apply(self, frame: Frame, now: float) -> None:
-        match frame.kind:
-            case Kind.TAKEN:
-                self.attempt = Taken.decode(frame.payload)
-                self.worker = self.attempt.worker
-                self.taken_at = now
-            case Kind.PASSED:
-                passed = Passed.decode(frame.payload)
-                self.spent = (*self.spent, passed.spent)
-                self.take_by_ms = passed.take_by_ms
-                self.worker = None
-                self._next_attempt((frame.epoch, frame.hop + 1))
-            case Kind.HEAD:
-                head = Head.decode(frame.payload)
-                self.head = self.head or head  # only the first reaches the client
-                self._on_change()
-            case Kind.DATA:
-                self._queue(frame)
-            case Kind.END:
-                self._finish(End.decode(frame.payload))
-            case Kind.FAIL:
-                fail = Fail.decode(frame.payload)
-                self.spent = fail.spent or self.spent
-                self._finish(fail.failure)
-            case _:
-                pass  # a kind that a newer worker knows
+        kind = frame.kind
+        if kind == _DATA:
+            self._queue(frame)
+        elif kind == _TAKEN:
+            self.attempt = Taken.decode(frame.payload)
+            self.worker = self.attempt.worker
+            self.taken_at = now
+        elif kind == _HEAD:
+            head = Head.decode(frame.payload)
+            self.head = self.head or head  # only the first reaches the client
+        elif kind == _END:
+            self._finish(End.decode(frame.payload))
+        elif kind == _PASSED:
+            passed = Passed.decode(frame.payload)
+            self.spent = (*self.spent, passed.spent)
+            self.take_by_ms = passed.take_by_ms
+            self.worker = None
+            self._next_attempt((frame.epoch, frame.hop + 1))
+        elif kind == _FAIL:
+            fail = Fail.decode(frame.payload)
+            self.spent = fail.spent or self.spent
+            self._finish(fail.failure)
+        # any other kind: a newer worker knows it
 
     def _queue(self, frame: Frame) -> None:
-        self.content = self.content or bool(frame.flags & CONTENT)
+        if frame.flags & CONTENT:
+            self.content = True
         self.queued += len(frame.payload)
-        if self.queued > max(MAX_QUEUED, self._announced()):
+        if self.queued > MAX_QUEUED and self.queued > self._announced():
             self.overflowed = True
-            self.fail(Failure(kind="cancelled", message="The client does not read its answer.", status=499))
+            self._finish(
+                Failure(kind="cancelled", message="The client does not read its answer.", status=499)
+            )
             return
         self.items.append(frame.payload)
-        self._on_change()
 
     def _announced(self) -> int:
         """The length of a whole answer, which its worker sends as fast as it can; 0 for a stream."""
@@ -115,11 +144,11 @@ class Exchange:
         """End the request with this failure."""
         if not self.finished:
             self._finish(failure)
+            self._on_change()
 
     def _finish(self, end: End | Failure) -> None:
         self.finished = True
         self.items.append(end)
-        self._on_change()
 
     def take(self) -> Item | None:
         """The next thing for the client, if there is one."""

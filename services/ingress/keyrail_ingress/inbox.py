@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 from nats.aio.msg import Msg
 
@@ -50,18 +50,28 @@ class Inbox:
         self.open[slip.inbox] = exchange
         return exchange
 
-    async def close(self, exchange: Exchange, *, reason: str | None = None) -> None:
+    def close(self, exchange: Exchange, *, reason: str | None = None) -> None:
         """Forget a request. With a reason: what still runs for it is cancelled."""
         self.open.pop(exchange.slip.inbox, None)
         exchange.close()
         if reason is None:
             return
         if exchange.worker is not None:
-            await self.cancel(exchange.worker, exchange.slip.request_id, (LAST, LAST), reason)
+            self._spawn(self.cancel(exchange.worker, exchange.slip.request_id, (LAST, LAST), reason))
         else:
             inbox = exchange.slip.inbox
             self._abandoned[inbox] = exchange.slip.request_id
             asyncio.get_running_loop().call_later(REMEMBER_S, self._abandoned.pop, inbox, None)
+
+    async def settle(self) -> None:
+        """Return once all cancels are sent."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def cancel(self, worker: str, request_id: str, upto: tuple[int, int], reason: str) -> None:
         """Tell a worker to stop a request's attempts up to and including this epoch and hop."""
@@ -82,12 +92,12 @@ class Inbox:
                 exchange.receive(frame, now)
         except ValueError as error:
             log.error("a frame could not be read", extra={"error": str(error)})
-            return
+        exchange.tell()
         if exchange.stale_workers:
             await self._stale(exchange)
 
     async def _stale(self, exchange: Exchange) -> None:
-        workers, exchange.stale_workers = exchange.stale_workers, []
+        workers, exchange.stale_workers = exchange.stale_workers, ()
         epoch, hop = exchange.order
         upto = (epoch, hop - 1) if hop else (epoch - 1, LAST)
         for worker in workers:

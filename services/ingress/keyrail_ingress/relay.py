@@ -1,21 +1,25 @@
-"""Relaying an exchange to the client over ASGI. The bytes come ready to send."""
+"""Relaying an exchange to the client: nothing here waits, all is called. The bytes come ready to send."""
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from keyrail.contracts.failures import Failure
-from keyrail.contracts.frames import End, Head
+from keyrail.contracts.frames import End
 from keyrail.contracts.slips import Spent
 from keyrail.dialects.openai_chat import errors
-from keyrail.http.server import Receive, Send, abort
-from keyrail_ingress.exchange import Exchange, Item
+from keyrail.http.request import Request
+from keyrail_ingress.exchange import Exchange
+
+UNREADABLE = Failure(
+    kind="internal", message="A part of the answer could not be read.", status=502, code="answer_lost"
+)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """How the request ended for the client. `first_byte_at` is monotonic, None when nothing was sent."""
 
@@ -25,105 +29,90 @@ class Outcome:
     first_byte_at: float | None
 
 
-class Relay:
-    """One request's way back."""
+Finished = Callable[[Exchange, Outcome], None]
 
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive = receive
-        self._send = send
-        self._waiter: asyncio.Future[None] | None = None
-        self._exchange: Exchange | None = None
-        self._gone = False
-        self._closed = False
+
+class Relay:
+    """One request's way back. `finished` is called once: at the end, or when the client is gone."""
+
+    __slots__ = ("_finished", "_first_byte_at", "_request", "_started", "exchange")
+
+    exchange: Exchange
+
+    def __init__(self, request: Request, finished: Finished) -> None:
+        self._request = request
+        self._finished: Finished | None = finished
         self._first_byte_at: float | None = None
+        self._started = False
+        request.on_gone = self._gone
+        request.on_writable = self.wake
 
     def wake(self) -> None:
-        """There is something new."""
-        if self._exchange is not None and self._exchange.overflowed:
-            abort(self._send)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def run(self, exchange: Exchange) -> Outcome:
-        """Relay until the end, or until the client is gone."""
-        self._exchange = exchange
-        watcher = asyncio.ensure_future(self._watch())
-        started = False
-        try:
-            while True:
-                item = await self._next(exchange)
-                if item is None:
-                    return Outcome(499, None, True, self._first_byte_at)
-                if not started and not isinstance(item, Failure):
-                    started = True
-                    await self._start(exchange)
-                if isinstance(item, bytes):
-                    item = await self._data(exchange, item)
-                if item is not None:
-                    return await self._end(exchange, item, started)
-        except OSError:
-            return Outcome(499, None, True, self._first_byte_at)
-        finally:
-            watcher.cancel()
-
-    async def _watch(self) -> None:
-        await self._receive()  # after the body: http.disconnect
-        self._gone = True
-        self.wake()
-
-    async def _next(self, exchange: Exchange) -> Item | None:
-        while not self._gone:
-            item = exchange.take()
-            if item is not None:
-                return item
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        return None
-
-    async def _start(self, exchange: Exchange) -> None:
-        self._first_byte_at = time.monotonic()
-        head = exchange.head or Head(status=200, headers=())
-        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in head.headers]
-        headers.append((b"x-keyrail-request-id", exchange.slip.request_id.encode()))
-        await self._send({"type": "http.response.start", "status": head.status, "headers": headers})
-
-    async def _data(self, exchange: Exchange, first: bytes) -> End | Failure | None:
-        """Send what is queued in one go; returns the end when it came with it."""
-        parts = [first]
-        end: End | Failure | None = None
-        while (item := exchange.take()) is not None:
-            if not isinstance(item, bytes):
-                end = item
-                break
+        """There is something new, or the client reads again: write all there is in one go."""
+        exchange, request = self.exchange, self._request
+        if exchange.overflowed:
+            request.abort()  # and then the client is gone
+            return
+        if self._finished is None or not request.writable:
+            return
+        parts: list[bytes] = []
+        item = exchange.take()
+        while isinstance(item, bytes):
             parts.append(item)
+            item = exchange.take()
+        if item is None and not parts:
+            return
         body = parts[0] if len(parts) == 1 else b"".join(parts)
-        last = isinstance(end, End)
-        await self._send({"type": "http.response.body", "body": body, "more_body": not last})
-        if last:
-            self._closed = True
-        return end
+        if (parts or isinstance(item, End)) and not (self._started or self._start()):
+            body, item = b"", UNREADABLE
+        if item is None:
+            request.send(body)
+        elif isinstance(item, End):
+            request.end(body)
+            self._done(Outcome(self._status(), None, False, self._first_byte_at))
+        else:
+            self._fail(item, body)
 
-    async def _end(self, exchange: Exchange, item: End | Failure, started: bool) -> Outcome:
-        if isinstance(item, Failure):
-            return await self._fail(exchange, item, started)
-        if not self._closed:
-            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
-        return Outcome(exchange.head.status if exchange.head else 200, None, False, self._first_byte_at)
-
-    async def _fail(self, exchange: Exchange, failure: Failure, started: bool) -> Outcome:
-        if started:
-            if exchange.slip.facts.stream:
-                event = errors.render_event(failure)
-                await self._send({"type": "http.response.body", "body": event, "more_body": False})
-            # otherwise the body stays short of its content-length: the server breaks the connection off
-            return Outcome(
-                exchange.head.status if exchange.head else 200, failure, False, self._first_byte_at
-            )
+    def _start(self) -> bool:
         self._first_byte_at = time.monotonic()
-        await respond(self._send, failure, self._failure_headers(exchange))
-        return Outcome(failure.status, failure, False, self._first_byte_at)
+        exchange = self.exchange
+        headers = exchange.head.headers if exchange.head else ()
+        try:
+            self._request.start(
+                self._status(), (*headers, ("x-keyrail-request-id", exchange.slip.request_id))
+            )
+        except ValueError:
+            return False
+        self._started = True
+        return True
 
-    def _failure_headers(self, exchange: Exchange) -> list[tuple[str, str]]:
+    def _fail(self, failure: Failure, body: bytes) -> None:
+        request = self._request
+        if not self._started:
+            self._first_byte_at = time.monotonic()
+            respond(request, failure, self._failure_headers())
+            self._done(Outcome(failure.status, failure, False, self._first_byte_at))
+            return
+        if self.exchange.slip.facts.stream:
+            request.end(body + errors.render_event(failure))
+        else:
+            request.send(body)
+            request.cut()
+        self._done(Outcome(self._status(), failure, False, self._first_byte_at))
+
+    def _status(self) -> int:
+        return self.exchange.head.status if self.exchange.head else 200
+
+    def _gone(self) -> None:
+        self._done(Outcome(499, None, True, self._first_byte_at))
+
+    def _done(self, outcome: Outcome) -> None:
+        finished, self._finished = self._finished, None
+        if finished is not None:
+            finished(self.exchange, outcome)
+
+    def _failure_headers(self) -> list[tuple[str, str]]:
+        exchange = self.exchange
         headers = [("x-keyrail-request-id", exchange.slip.request_id)]
         if exchange.spent:
             last = exchange.spent[-1]
@@ -143,10 +132,7 @@ def total(spent: tuple[Spent, ...]) -> Decimal | None:
     return sum((c for c in costs if c is not None), Decimal(0)) if None not in costs else None
 
 
-async def respond(send: Send, failure: Failure, extra: list[tuple[str, str]], *, last: bool = True) -> None:
-    """Answer with a failure in the OpenAI error shape. Not `last`: the caller ends the response."""
+def respond(request: Request, failure: Failure, extra: Sequence[tuple[str, str]] = ()) -> None:
+    """Answer with a failure in the OpenAI error shape."""
     status, headers, body = errors.render(failure)
-    raw = [(n.encode("latin-1", "replace"), v.encode("latin-1", "replace")) for n, v in [*headers, *extra]]
-    raw.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": body, "more_body": not last})
+    request.answer(status, (*headers, *extra), body)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from keyrail.contracts.failures import Failure
-from keyrail.http.server import App, Receive, Scope, Send
+from keyrail.http.connection import Handler
+from keyrail.http.request import Request
 from keyrail_ingress.relay import respond
-
-Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NOT_SERVED = (
     "/v1/completions",
@@ -37,25 +34,15 @@ class Routes:
         self._exact = exact
         self._below = below
 
-    def app(self) -> App:
-        """The ASGI app."""
-
-        async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http":
-                return
-            handler = self._find(scope["method"], scope["path"])
-            if handler is not None:
-                await handler(scope, receive, send)
-                return
-            failure = self._nothing(scope["method"], scope["path"])
-            await respond(send, failure, [])
-
-        return serve
+    def __call__(self, request: Request) -> None:
+        """Give the request to its handler."""
+        handler = self._exact.get((request.method, request.path)) or self._find(request.method, request.path)
+        if handler is not None:
+            handler(request)
+        else:
+            respond(request, self._nothing(request.method, request.path))
 
     def _find(self, method: str, path: str) -> Handler | None:
-        handler = self._exact.get((method, path))
-        if handler is not None:
-            return handler
         for (wanted, prefix), below in self._below.items():
             if method == wanted and path.startswith(prefix):
                 return below

@@ -32,6 +32,18 @@ class Beat:
     last_sent: tuple[int, int, int] | None = None  # (epoch, hop, sequence) as of that beat
 
 
+def calm(exchange: Exchange, now: float, now_ms: int) -> bool:
+    """Whether `verdict` says "wait" whatever the beats say, as for most requests: they are young.
+
+    Unless the connection of its worker is known not to exist.
+    """
+    if now_ms > exchange.slip.deadline_ms:
+        return False
+    if exchange.worker is None:
+        return now_ms <= exchange.take_by_ms + SLACK_MS
+    return now - exchange.taken_at < PROBE_AFTER_S
+
+
 def verdict(exchange: Exchange, beat: Beat | None, now: float, now_ms: int) -> Verdict:
     """What to do about an unfinished exchange. `now` is monotonic, `now_ms` the wall clock."""
     if now_ms > exchange.slip.deadline_ms:

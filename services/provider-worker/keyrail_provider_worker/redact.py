@@ -21,7 +21,7 @@ def failure(what: Failure, key: str) -> Failure:
         message=text(what.message, key),
         code=text(what.code, key) if what.code else what.code,
         param=text(what.param, key) if what.param else what.param,
-        error=cast(dict[str, Json] | None, _value(what.error, key)),
+        error=cast("dict[str, Json] | None", _value(what.error, key)),
     )
 
 

@@ -17,12 +17,14 @@ from keyrail.contracts import slips, subjects
 from keyrail.contracts.config import ConfigView
 from keyrail.contracts.failures import NO_WORKER, Failure
 from keyrail.contracts.frames import Fail, Kind
-from keyrail.contracts.slips import Slip
+from keyrail.contracts.slips import Facts, Plan, Slip
 from keyrail.telemetry import metrics
 from keyrail_router import policy
 from keyrail_router.policy import Owner
 
 log = logging.getLogger(__name__)
+
+MOST_PLANS = 1_024
 
 
 class RequestHandler:
@@ -41,7 +43,9 @@ class RequestHandler:
         self._workers = workers
         self._view = view
         self._owner = owner
-        self._draw = random.SystemRandom().random
+        self._planned_for: ConfigView | None = None
+        self._plans: dict[str, Plan] = {}
+        self._draw = random.Random().random  # noqa: S311 - no secret, and asking the system is a call to it
 
     async def on_request(self, msg: Msg) -> None:
         """One request."""
@@ -50,7 +54,7 @@ class RequestHandler:
         except ValueError as error:
             log.error("a slip could not be read", extra={"error": type(error).__name__})
             return
-        plan = policy.decide(self._view(), slip.facts, self._owner, self._draw())
+        plan = self._plan(slip.facts)
         if isinstance(plan, Failure):
             metrics.counter(metrics.PLANS, "none").inc()
             await self._fail(slip, plan)
@@ -65,6 +69,19 @@ class RequestHandler:
             slips.pack(planned, body),
             lambda: self._fail(planned, NO_WORKER),
         )
+
+    def _plan(self, facts: Facts) -> Plan | Failure:
+        """As `policy.decide`; plans that follow from the model's name alone are made once a revision."""
+        view = self._view()
+        if view is not self._planned_for:
+            self._planned_for = view
+            self._plans.clear()
+        plan: Plan | Failure | None = self._plans.get(facts.model)
+        if plan is None:
+            plan = policy.decide(view, facts, self._owner, self._draw())
+            if isinstance(plan, Plan) and plan.strategy in policy.FIXED and len(self._plans) < MOST_PLANS:
+                self._plans[facts.model] = plan
+        return plan
 
     async def _fail(self, slip: Slip, failure: Failure) -> None:
         try:

@@ -9,6 +9,8 @@ from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts, Plan, Strategy, Target
 
 MAX_ALIASES = 8
+FIXED: frozenset[Strategy] = frozenset({"direct", "alias", "fallback"})
+"""Strategies whose plan follows from the configuration and the model's name, whatever is drawn."""
 
 Owner = Callable[[str], str | None]
 

@@ -30,7 +30,7 @@ def example(schema: _Schema, text: str) -> Any:
 def _value(given: Any, text: str, root: _Schema, depth: int) -> Any:
     if depth > _DEEPEST or not isinstance(given, dict):
         return None if depth > _DEEPEST or given is False else text
-    schema = _merged(cast(_Schema, given), root, depth)
+    schema = _merged(cast("_Schema", given), root, depth)
     if "const" in schema:
         return schema["const"]
     if schema.get("enum"):
@@ -68,7 +68,7 @@ def _merged(schema: _Schema, root: _Schema, depth: int) -> _Schema:
     merged: _Schema = {}
     for part in [*parts, {key: value for key, value in schema.items() if key not in ("allOf", "$ref")}]:
         if isinstance(part, dict):
-            more = _merged(cast(_Schema, part), root, depth + 1)
+            more = _merged(cast("_Schema", part), root, depth + 1)
             properties = {**merged.get("properties", {}), **more.get("properties", {})}
             required = [*merged.get("required", []), *more.get("required", [])]
             merged.update(more)
@@ -83,7 +83,7 @@ def _resolve(reference: str, root: _Schema) -> Any:
     found: Any = root
     for step in reference.removeprefix("#").split("/")[1:]:
         key = step.replace("~1", "/").replace("~0", "~")
-        found = cast(_Schema, found).get(key) if isinstance(found, dict) else None
+        found = cast("_Schema", found).get(key) if isinstance(found, dict) else None
     return found
 
 

@@ -111,7 +111,7 @@ def test_frames_of_a_given_up_epoch_are_ignored_and_their_sender_is_named() -> N
     exchange.receive(frame(Kind.DATA, 1, b"stale"), 0.0)
     exchange.receive(taken(worker="late"), 0.0)
     exchange.receive(taken(worker="new", epoch=1), 0.0)
-    assert exchange.stale_workers == ["late"]
+    assert exchange.stale_workers == ("late",)
     assert exchange.worker == "new"
     assert taken_items(exchange) == []
 

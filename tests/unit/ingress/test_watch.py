@@ -50,6 +50,22 @@ def test_what_the_worker_says_it_sent_is_compared_with_what_came(
     assert watch.verdict(running(received=5), beat, 10.2, 10_200) == verdict
 
 
+@pytest.mark.parametrize("now", [0.0, 1.2, 1.4, 3.0, 5.0, 601.0])
+@pytest.mark.parametrize("exchange", [new(), running(), running(taken_at=0.9)])
+@pytest.mark.parametrize("last_sent", [None, (0, 0, 0), (0, 0, 9), (0, 1, 0)])
+def test_the_short_look_never_says_all_is_well_where_the_long_one_does_not(
+    now: float, exchange: Exchange, last_sent: tuple[int, int, int] | None
+) -> None:
+    now_ms = round(now * 1000)
+    silent = max(0.0, now - exchange.taken_at)  # a worker never heard: the worst that can be known of it
+    beats = [Beat(silent_s=silent), Beat(silent_s=0.0, heard_at=now, last_sent=last_sent)]
+    verdicts = {watch.verdict(exchange, beat, now, now_ms) for beat in beats}
+    assert not watch.calm(exchange, now, now_ms) or verdicts == {"wait"}
+    assert watch.calm(exchange, now, now_ms) == (
+        now < exchange.taken_at + 1.3 if exchange.worker else now < 3.3
+    )
+
+
 def test_a_beat_from_before_the_attempt_says_nothing_of_it() -> None:
     beat = Beat(silent_s=0.2, heard_at=10.0, last_sent=None)
     assert watch.verdict(running(taken_at=9.5), beat, 10.2, 10_200) == "wait"

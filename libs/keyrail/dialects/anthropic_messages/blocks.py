@@ -71,7 +71,7 @@ def cache_of(block: dict[str, Any]) -> Cache | None:
     control = block.get("cache_control")
     if type(control) is not dict:
         return None
-    ttl = cast(dict[str, Any], control).get("ttl")
+    ttl = cast("dict[str, Any]", control).get("ttl")
     return Cache(ttl if type(ttl) is str else None)
 
 

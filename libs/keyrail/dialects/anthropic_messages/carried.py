@@ -56,13 +56,13 @@ def inward(text: str) -> tuple[SealKind, str | None, str | None, dict[str, Any] 
         value = None
     if type(value) is not dict:
         return kind, seal, None, None
-    more = cast(dict[str, Any], value)
+    more = cast("dict[str, Any]", value)
     inner, id_, raw = more.get("seal"), more.get("id"), more.get("raw")
     return (
         kind,
         inner if type(inner) is str else None,
         id_ if type(id_) is str else None,
-        cast(dict[str, Any], raw) if type(raw) is dict else None,
+        cast("dict[str, Any]", raw) if type(raw) is dict else None,
     )
 
 

@@ -44,7 +44,7 @@ def _system(param: str, value: Any) -> Failure | None:
 def _blocks(param: str, value: Any) -> Failure | None:
     if type(value) is not list:
         return wrong_type(param, value, "a string or an array of content blocks")
-    blocks = cast(list[Any], value)
+    blocks = cast("list[Any]", value)
     if (problem := parts(param, blocks)) is not None:
         return problem
     for place, block in enumerate(blocks):
@@ -71,7 +71,7 @@ def _source(param: str, block: Any) -> Failure | None:
     source = block.get("source")
     if type(source) is not dict:
         return wrong_type(f"{param}.source", source, "an object")
-    kind = cast(dict[str, Any], source).get("type")
+    kind = cast("dict[str, Any]", source).get("type")
     return None if type(kind) is str else wrong_type(f"{param}.source.type", kind, "a string")
 
 
@@ -110,7 +110,7 @@ _BLOCKS: dict[str, Check] = {
 def _messages(param: str, value: Any) -> Failure | None:
     if type(value) is not list:
         return wrong_type(param, value, "an array of objects")
-    messages = cast(list[Any], value)
+    messages = cast("list[Any]", value)
     if not messages or len(messages) > MAX_MESSAGES:
         return out_of_range(param, f"expected 1 to {MAX_MESSAGES} messages")
     for index, message in enumerate(messages):
@@ -122,7 +122,7 @@ def _messages(param: str, value: Any) -> Failure | None:
 def _message(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return wrong_type(param, value, "an object")
-    message = cast(dict[str, Any], value)
+    message = cast("dict[str, Any]", value)
     role = message.get("role")
     if role is None:
         return missing(f"{param}.role")
@@ -136,7 +136,7 @@ def _message(param: str, value: Any) -> Failure | None:
 def _typed(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return wrong_type(param, value, "an object")
-    kind = cast(dict[str, Any], value).get("type")
+    kind = cast("dict[str, Any]", value).get("type")
     return string(f"{param}.type", kind)
 
 
@@ -147,7 +147,7 @@ def _stops(param: str, value: Any) -> Failure | None:
 def _config(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return wrong_type(param, value, "an object")
-    form = cast(dict[str, Any], value).get("format")
+    form = cast("dict[str, Any]", value).get("format")
     return None if form is None else _typed(f"{param}.format", form)
 
 

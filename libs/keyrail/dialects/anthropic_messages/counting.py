@@ -65,7 +65,7 @@ def render(input_tokens: int) -> bytes:
 def parse_answer(body: bytes, provider: str) -> int | Failure:
     """A 200's body of a provider that counts."""
     value = json_text.parse_or_none(body)
-    answer = cast(dict[str, Any], value) if type(value) is dict else {}
+    answer = cast("dict[str, Any]", value) if type(value) is dict else {}
     if answer.get("error"):
         return classify_error(provider, answer)
     number = counts.count(answer.get("input_tokens"))

@@ -44,15 +44,15 @@ def classify_error(provider: str, value: object) -> Failure:
 
 
 def _failure(provider: str, upstream: int, headers: Mapping[str, str], value: object) -> Failure:
-    outer = cast(dict[str, Any], value) if type(value) is dict else {}
+    outer = cast("dict[str, Any]", value) if type(value) is dict else {}
     error = outer.get("error")
     if type(error) is str:
         fields: dict[str, Any] = {**outer, "message": error}
     else:
-        fields = cast(dict[str, Any], error) if type(error) is dict else outer
+        fields = cast("dict[str, Any]", error) if type(error) is dict else outer
     own = outer.get("type") == "error" and type(error) is dict and type(fields.get("message")) is str
     details = fields.get("details")
-    reason = word(cast(dict[str, Any], details).get("error_code")) if type(details) is dict else None
+    reason = word(cast("dict[str, Any]", details).get("error_code")) if type(details) is dict else None
     told = Told(
         text=text_of(fields),
         code=reason or word(fields.get("code")) or word(fields.get("type")),

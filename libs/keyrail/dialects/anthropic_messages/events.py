@@ -59,7 +59,7 @@ def _loosely(payload: bytes) -> Event | None:
     value = json_text.parse_or_none(payload)
     if type(value) is not dict:
         return None
-    fields = cast(dict[str, Any], value)
+    fields = cast("dict[str, Any]", value)
     return Event(
         type=fit(fields.get("type"), str),
         delta=_struct(fields.get("delta"), Delta),
@@ -73,7 +73,7 @@ def _loosely(payload: bytes) -> Event | None:
 def _struct(value: object, type_: Any) -> Any:
     if type(value) is not dict:
         return None
-    fields = cast(dict[str, Any], value)
+    fields = cast("dict[str, Any]", value)
     found = {field.name: fit(fields.get(field.name), field.type) for field in msgspec.structs.fields(type_)}
     return type_(**found)
 

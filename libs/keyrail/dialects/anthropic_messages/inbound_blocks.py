@@ -36,7 +36,7 @@ def parts_of(content: Any, path: str, dropped: list[str]) -> list[Part]:
         return [Text(content)]
     parts: list[Part] = []
     waiting: str | None = None  # the seal of what comes next
-    for place, block in enumerate(cast(list[dict[str, Any]], content)):
+    for place, block in enumerate(cast("list[dict[str, Any]]", content)):
         kind = block["type"]
         if kind in ("thinking", "redacted_thinking"):
             part = _thinking(block)
@@ -90,7 +90,7 @@ def _text(block: dict[str, Any], path: str, dropped: list[str]) -> list[Part]:
         Text(
             block["text"],
             cache=cache_of(block),
-            citations=cast(list[Any], citations) if type(citations) is list and citations else None,
+            citations=cast("list[Any]", citations) if type(citations) is list and citations else None,
         )
     ]
 
@@ -114,7 +114,7 @@ def _document(block: dict[str, Any], path: str, dropped: list[str]) -> list[Part
     citations = block.get("citations")
     document = Document(
         name=title if type(title) is str else None,
-        citations=type(citations) is dict and cast(dict[str, Any], citations).get("enabled") is True,
+        citations=type(citations) is dict and cast("dict[str, Any]", citations).get("enabled") is True,
         cache=cache_of(block),
     )
     source = block["source"]
@@ -148,7 +148,7 @@ def _search_result(block: dict[str, Any], path: str, dropped: list[str]) -> list
             media_type="text/plain",
             text=f"{source}\n\n{text}" if type(source) is str and source else text,
             name=title if type(title) is str else None,
-            citations=type(citations) is dict and cast(dict[str, Any], citations).get("enabled") is True,
+            citations=type(citations) is dict and cast("dict[str, Any]", citations).get("enabled") is True,
             cache=cache_of(block),
         )
     ]
@@ -158,8 +158,8 @@ def _joined(content: object, path: str) -> str:
     if type(content) is str:
         return content
     texts: list[str] = []
-    for block in cast(list[object], content) if type(content) is list else ():
-        text = cast(dict[str, Any], block).get("text") if type(block) is dict else None
+    for block in cast("list[object]", content) if type(content) is list else ():
+        text = cast("dict[str, Any]", block).get("text") if type(block) is dict else None
         if type(text) is not str:
             raise Unreadable(refused(path, "Only text can be carried to another provider here."))
         texts.append(text)

@@ -56,7 +56,7 @@ def arguments_object(arguments: str, *, custom: bool = False) -> dict[str, Any]:
     if not arguments.strip():
         return {}
     value = json_text.parse_or_none(arguments.encode())
-    return cast(dict[str, Any], value) if type(value) is dict else {RAW_ARGUMENTS: arguments}
+    return cast("dict[str, Any]", value) if type(value) is dict else {RAW_ARGUMENTS: arguments}
 
 
 class Conversation:
@@ -198,7 +198,7 @@ def _result(part: Result, path: str, dropped: list[str]) -> Block:
 
 def _foreign(part: Foreign, path: str, dropped: list[str]) -> Block:
     if part.what in HOSTED and type(part.value) is dict:
-        return dict(cast(dict[str, Any], part.value))
+        return dict(cast("dict[str, Any]", part.value))
     raise Unwritable(refused(path, f"Anthropic's models know no part of type '{part.what}'."))
 
 

@@ -124,7 +124,7 @@ def _schema_of_object(schema: dict[str, Any] | None) -> dict[str, Any]:
 
 def closed(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema with every object closed against further properties, without which it is refused."""
-    return cast(dict[str, Any], _closed(schema))
+    return cast("dict[str, Any]", _closed(schema))
 
 
 _LITERAL = frozenset({"const", "enum", "default", "examples"})
@@ -133,10 +133,10 @@ _BY_NAME = frozenset({"properties", "patternProperties", "$defs", "definitions"}
 
 def _closed(node: Any) -> Any:
     if type(node) is list:
-        return [_closed(item) for item in cast(list[Any], node)]
+        return [_closed(item) for item in cast("list[Any]", node)]
     if type(node) is not dict:
         return node
-    schema = cast(dict[str, Any], node)
+    schema = cast("dict[str, Any]", node)
     copy = {name: _closed_member(name, value) for name, value in schema.items()}
     kind = schema.get("type")
     is_object = kind == "object" or (type(kind) is list and "object" in kind)
@@ -149,5 +149,5 @@ def _closed_member(name: str, value: Any) -> Any:
     if name in _LITERAL:
         return value
     if name in _BY_NAME and type(value) is dict:
-        return {key: _closed(inner) for key, inner in cast(dict[str, Any], value).items()}
+        return {key: _closed(inner) for key, inner in cast("dict[str, Any]", value).items()}
     return _closed(value)

@@ -87,7 +87,7 @@ def prepare(body: bytes, *, model: str, quirks: Quirks) -> Written:
     value = json_text.parse(body)
     if type(value) is not dict:
         raise ValueError("it is not an object")
-    request = cast(dict[str, Any], value)
+    request = cast("dict[str, Any]", value)
     request["model"] = model
     if any(mark in body for mark in _SUSPICIOUS):
         request["messages"] = _own(request["messages"])
@@ -115,7 +115,7 @@ def _own(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
     for message in messages:
         content = message.get("content")
         if message.get("role") == "assistant" and type(content) is list:
-            blocks = cast(list[dict[str, Any]], content)
+            blocks = cast("list[dict[str, Any]]", content)
             own = [block for block in blocks if not carried.is_foreign(block)]
             if len(own) < len(blocks):
                 if not own:

@@ -15,7 +15,7 @@ def usage_of(raw: object) -> Usage:
     """Normalise a usage object. Whatever is missing or nonsense is None; nothing here raises."""
     if type(raw) is not dict:
         return Usage()
-    usage = cast(dict[str, Any], raw)
+    usage = cast("dict[str, Any]", raw)
     split = _object(usage, "cache_creation")
     written = _written(usage, split)
     read = counts.count(usage.get("cache_read_input_tokens"))
@@ -50,7 +50,7 @@ def merged(earlier: dict[str, Any], later: object) -> dict[str, Any]:
     """Both objects of a stream in one: counts are totals, so the last word on each field holds."""
     if type(later) is not dict:
         return earlier
-    said = {name: value for name, value in cast(dict[str, Any], later).items() if value is not None}
+    said = {name: value for name, value in cast("dict[str, Any]", later).items() if value is not None}
     return {**earlier, **said} if earlier else said
 
 
@@ -83,4 +83,4 @@ def raw_of(usage: Usage) -> dict[str, Any]:
 
 def _object(usage: dict[str, Any], name: str) -> dict[str, Any]:
     value = usage.get(name)
-    return cast(dict[str, Any], value) if type(value) is dict else _NONE
+    return cast("dict[str, Any]", value) if type(value) is dict else _NONE

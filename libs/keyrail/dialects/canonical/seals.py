@@ -27,4 +27,4 @@ def unwrap(text: str) -> tuple[SealKind, str] | None:
     kind, dot, seal = rest.partition(".")
     if mark != _MARK or not dot or kind not in _KINDS:
         return None
-    return cast(SealKind, kind), seal
+    return cast("SealKind", kind), seal

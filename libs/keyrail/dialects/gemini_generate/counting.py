@@ -25,7 +25,7 @@ def write_request(request: Request, *, model: str, quirks: Quirks) -> Written | 
 def parse_answer(body: bytes, provider: str) -> int | Failure:
     """A 200's body."""
     value = json_text.parse_or_none(body)
-    answer = cast(dict[str, Any], value) if type(value) is dict else {}
+    answer = cast("dict[str, Any]", value) if type(value) is dict else {}
     if answer.get("error"):
         return classify_error(provider, answer)
     number = counts.count(answer.get("totalTokens"))

@@ -36,10 +36,10 @@ def classify_error(provider: str, value: object) -> Failure:
 
 def _failure(provider: str, upstream: int, headers: Mapping[str, str], value: object) -> Failure:
     if type(value) is list and value:  # a stream that was not asked for as events answers a list
-        value = cast(list[object], value)[0]
-    outer = cast(dict[str, Any], value) if type(value) is dict else {}
+        value = cast("list[object]", value)[0]
+    outer = cast("dict[str, Any]", value) if type(value) is dict else {}
     error: object = outer.get("error")
-    fields = cast(dict[str, Any], error) if type(error) is dict else outer
+    fields = cast("dict[str, Any]", error) if type(error) is dict else outer
     own = fields is not outer and type(fields.get("message")) is str
     details = list(_details(fields))
     told = _told(fields, details, own=own)
@@ -80,16 +80,16 @@ def _status(upstream: int, fields: dict[str, Any], told: Told) -> int:
 
 def _details(fields: dict[str, Any]) -> Iterator[dict[str, Any]]:
     details = fields.get("details")
-    for detail in cast(list[object], details)[:32] if type(details) is list else ():
+    for detail in cast("list[object]", details)[:32] if type(details) is list else ():
         if type(detail) is dict:
-            yield cast(dict[str, Any], detail)
+            yield cast("dict[str, Any]", detail)
 
 
 def _inner(details: list[dict[str, Any]], holder: str, name: str) -> Iterator[str]:
     for detail in details:
         entries = detail.get(holder)
-        for entry in cast(list[object], entries)[:32] if type(entries) is list else ():
-            value: object = cast(dict[str, Any], entry).get(name) if type(entry) is dict else None
+        for entry in cast("list[object]", entries)[:32] if type(entries) is list else ():
+            value: object = cast("dict[str, Any]", entry).get(name) if type(entry) is dict else None
             if type(value) is str and value:
                 yield value
 

@@ -65,7 +65,7 @@ def citations_of(candidate: shapes.Candidate) -> list[Any]:
     ):
         sources = None if holder is None else holder.get(name)
         if type(sources) is list:
-            found += [source for source in cast(list[Any], sources) if type(source) is dict]
+            found += [source for source in cast("list[Any]", sources) if type(source) is dict]
     return found
 
 
@@ -94,6 +94,6 @@ def _token(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _objects(value: object) -> Iterator[dict[str, Any]]:
-    for item in cast(list[object], value) if type(value) is list else ():
+    for item in cast("list[object]", value) if type(value) is list else ():
         if type(item) is dict:
-            yield cast(dict[str, Any], item)
+            yield cast("dict[str, Any]", item)

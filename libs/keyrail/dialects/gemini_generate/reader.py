@@ -274,5 +274,5 @@ def _values(text: str) -> list[Any]:
             at += 1
             continue
         value, at = _decoder.raw_decode(text, at)
-        values += cast(list[Any], value) if type(value) is list else [value]
+        values += cast("list[Any]", value) if type(value) is list else [value]
     return values

@@ -97,14 +97,14 @@ def loosely(value: object) -> Chunk | None:
     """The same for a decoded body, field by field; None when it is no object."""
     if type(value) is not dict:
         return None
-    fields = cast(dict[str, Any], value)
+    fields = cast("dict[str, Any]", value)
     chunk = _plain(Chunk, fields)
     chunk.error = fields.get("error")
     chunk.usage_metadata = _raw(fields.get("usageMetadata"))
     chunk.prompt_feedback = _maybe(Feedback, fields.get("promptFeedback"))
     candidates = fields.get("candidates")
     if type(candidates) is list:
-        chunk.candidates = [_candidate(item) for item in cast(list[Any], candidates) if type(item) is dict]
+        chunk.candidates = [_candidate(item) for item in cast("list[Any]", candidates) if type(item) is dict]
     return chunk
 
 
@@ -115,9 +115,9 @@ def _raw(value: object) -> msgspec.Raw:
 def _candidate(fields: dict[str, Any]) -> Candidate:
     candidate = _plain(Candidate, fields)
     content = fields.get("content")
-    parts: object = cast(dict[str, Any], content).get("parts") if type(content) is dict else None
+    parts: object = cast("dict[str, Any]", content).get("parts") if type(content) is dict else None
     if type(parts) is list:
-        items = cast(list[Any], parts)
+        items = cast("list[Any]", parts)
         candidate.content = Content(parts=[_part(item) for item in items if type(item) is dict])
     return candidate
 
@@ -131,7 +131,7 @@ def _part(fields: dict[str, Any]) -> Part:
 
 
 def _maybe(shape: type[_Shape], value: object) -> _Shape | None:
-    return _plain(shape, cast(dict[str, Any], value)) if type(value) is dict else None
+    return _plain(shape, cast("dict[str, Any]", value)) if type(value) is dict else None
 
 
 def _plain(shape: type[_Shape], fields: dict[str, Any]) -> _Shape:

@@ -239,4 +239,4 @@ def _parsed(text: str) -> dict[str, Any] | None:
     if text.lstrip()[:1] != "{":
         return None
     value = json_text.parse_or_none(text.encode(errors="replace"))
-    return cast(dict[str, Any], value) if type(value) is dict else None
+    return cast("dict[str, Any]", value) if type(value) is dict else None

@@ -16,7 +16,7 @@ def usage_of(value: object) -> Usage:
     """
     if type(value) is not dict:
         return Usage()
-    usage = cast(dict[str, Any], value)
+    usage = cast("dict[str, Any]", value)
     prompt = count(usage.get("promptTokenCount"))
     inputs = None if prompt is None else prompt + (count(usage.get("toolUsePromptTokenCount")) or 0)
     return Usage(
@@ -48,8 +48,8 @@ def _audio(usage: dict[str, Any], *names: str) -> int | None:
         details = usage.get(name)
         if type(details) is not list:
             continue
-        for item in cast(list[Any], details):
-            if type(item) is dict and cast(dict[str, Any], item).get("modality") == "AUDIO":
-                tokens = count(cast(dict[str, Any], item).get("tokenCount"))
+        for item in cast("list[Any]", details):
+            if type(item) is dict and cast("dict[str, Any]", item).get("modality") == "AUDIO":
+                tokens = count(cast("dict[str, Any]", item).get("tokenCount"))
                 found = found if tokens is None else (found or 0) + tokens
     return found

@@ -74,7 +74,7 @@ def _loosely(body: bytes) -> _Body | None:
     value = json_text.parse_or_none(body)
     if type(value) is not dict:
         return None if value is None else _Body()
-    fields = cast(dict[str, Any], value)
+    fields = cast("dict[str, Any]", value)
     extra = fields.get("x_groq")
     choices = fields.get("choices")
     reasons = [choice.get("finish_reason") for choice in choices or () if type(choice) is dict]
@@ -83,7 +83,7 @@ def _loosely(body: bytes) -> _Body | None:
         if type(choices) is list
         else None,
         usage=_object(fields.get("usage")),
-        x_groq=_Extra(_object(cast(dict[str, Any], extra).get("usage"))) if type(extra) is dict else None,
+        x_groq=_Extra(_object(cast("dict[str, Any]", extra).get("usage"))) if type(extra) is dict else None,
         model=_text(fields.get("model")),
         service_tier=_text(fields.get("service_tier")),
         error=fields.get("error"),
@@ -91,7 +91,7 @@ def _loosely(body: bytes) -> _Body | None:
 
 
 def _object(value: object) -> dict[str, Any] | None:
-    return cast(dict[str, Any], value) if type(value) is dict else None
+    return cast("dict[str, Any]", value) if type(value) is dict else None
 
 
 def _text(value: object) -> str | None:

@@ -51,28 +51,28 @@ def _choice(param: str, value: Any) -> Failure | None:
 def _biases(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return wrong_type(param, value, "an object")
-    count = len(cast(dict[str, Any], value))
+    count = len(cast("dict[str, Any]", value))
     return None if count <= _MAX_BIASES else out_of_range(param, f"expected at most {_MAX_BIASES} entries")
 
 
 def _options(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return wrong_type(param, value, "an object")
-    usage = cast(dict[str, Any], value).get("include_usage")
+    usage = cast("dict[str, Any]", value).get("include_usage")
     return None if usage is None else boolean(f"{param}.include_usage", usage)
 
 
 def _format(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return wrong_type(param, value, "an object")
-    kind = cast(dict[str, Any], value).get("type")
+    kind = cast("dict[str, Any]", value).get("type")
     return None if kind is None else string(f"{param}.type", kind)
 
 
 def _messages(param: str, value: Any) -> Failure | None:
     if type(value) is not list:
         return wrong_type(param, value, "an array of objects")
-    messages = cast(list[Any], value)
+    messages = cast("list[Any]", value)
     if not messages or len(messages) > MAX_MESSAGES:
         return out_of_range(param, f"expected 1 to {MAX_MESSAGES} messages")
     for index, message in enumerate(messages):
@@ -92,7 +92,7 @@ def _messages(param: str, value: Any) -> Failure | None:
 def _message(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return wrong_type(param, value, "an object")
-    message = cast(dict[str, Any], value)
+    message = cast("dict[str, Any]", value)
     role = message.get("role")
     if role is None:
         return missing(f"{param}.role")
@@ -114,7 +114,7 @@ def _content(param: str, role: str, content: Any) -> Failure | None:
         return None
     if type(content) is not list:
         return wrong_type(param, content, "a string or an array of content parts")
-    return parts(param, cast(list[Any], content))
+    return parts(param, cast("list[Any]", content))
 
 
 _tokens = integer(1, MAX_TOKENS)

@@ -89,7 +89,7 @@ def _loosely(payload: bytes) -> Chunk | None:
     value = json_text.parse_or_none(payload)
     if type(value) is not dict:
         return None
-    fields = cast(dict[str, Any], value)
+    fields = cast("dict[str, Any]", value)
     extra = loose.fields(fields.get("x_groq"))
     return Chunk(
         id=loose.text(fields.get("id")),
@@ -128,7 +128,7 @@ def _delta(delta: dict[str, Any]) -> Delta:
 
 
 def _words(value: object) -> str | list[Any] | None:
-    return cast(Any, value) if type(value) in (str, list) else None
+    return cast("Any", value) if type(value) in (str, list) else None
 
 
 def _call(call: dict[str, Any]) -> Call:
@@ -144,7 +144,7 @@ def _call(call: dict[str, Any]) -> Call:
 def _function(value: object) -> Function | None:
     if type(value) is not dict:
         return None
-    fields = cast(dict[str, Any], value)
+    fields = cast("dict[str, Any]", value)
     arguments = fields.get("arguments")
     if type(arguments) is dict:  # the object itself
         arguments = json_text.dump(arguments).decode()

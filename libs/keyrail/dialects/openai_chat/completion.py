@@ -35,7 +35,7 @@ def parse_answer(body: bytes, provider: str) -> Answer | Failure:
         created=loose.integer(answer.get("created")),
         candidates=[
             _candidate(loose.fields(choice), f"{place} {index}")
-            for index, choice in enumerate(cast(list[object], choices))
+            for index, choice in enumerate(cast("list[object]", choices))
         ]
         or [Candidate([])],
         usage=usage_of(usage, served_tier=answer.get("service_tier")),

@@ -57,16 +57,16 @@ def _failure(provider: str, upstream: int, headers: Mapping[str, str], value: ob
 
 def _outer(value: object) -> dict[str, Any]:
     if type(value) is list and value:
-        value = cast(list[object], value)[0]
-    return cast(dict[str, Any], value) if type(value) is dict else {}
+        value = cast("list[object]", value)[0]
+    return cast("dict[str, Any]", value) if type(value) is dict else {}
 
 
 def _fields(outer: dict[str, Any]) -> tuple[bool, dict[str, Any]]:
     """Where message, code, type and param are, and whether that is an OpenAI error object."""
     for holder in (outer, outer.get("x_groq")):
-        error: object = cast(dict[str, Any], holder).get("error") if type(holder) is dict else None
+        error: object = cast("dict[str, Any]", holder).get("error") if type(holder) is dict else None
         if type(error) is dict:
-            fields = cast(dict[str, Any], error)
+            fields = cast("dict[str, Any]", error)
             return type(fields.get("message")) is str, fields
         if type(error) is str:
             return False, {**outer, "message": error}

@@ -47,7 +47,7 @@ class Delta(msgspec.Struct, gc=False):
         ):
             if not text:
                 return -1
-            return len(text) if type(text) is str else _in_parts(cast(list[Any], text))
+            return len(text) if type(text) is str else _in_parts(cast("list[Any]", text))
         return self._weigh_all()
 
     def _weigh_all(self) -> int:
@@ -59,7 +59,7 @@ class Delta(msgspec.Struct, gc=False):
             functions.append(self.function_call)
         if not (texts or self.tool_calls or functions or self.reasoning_details or self.audio or self.images):
             return -1
-        count = sum(len(text) if type(text) is str else _in_parts(cast(list[Any], text)) for text in texts)
+        count = sum(len(text) if type(text) is str else _in_parts(cast("list[Any]", text)) for text in texts)
         return count + sum(len(call.arguments or "") + len(call.name or "") for call in functions)
 
 
@@ -102,7 +102,7 @@ def _loosely(payload: bytes) -> Event | None:
     value = json_text.parse_or_none(payload)
     if type(value) is not dict:
         return None
-    fields = cast(dict[str, Any], value)
+    fields = cast("dict[str, Any]", value)
     choices: object = fields.get("choices")
     event = Event(
         usage=_fit(fields.get("usage"), dict[str, Any]),
@@ -112,14 +112,14 @@ def _loosely(payload: bytes) -> Event | None:
         error=fields.get("error"),
     )
     if type(choices) is list:
-        event.choices = [_choice(choice) for choice in cast(list[object], choices)]
+        event.choices = [_choice(choice) for choice in cast("list[object]", choices)]
     return event
 
 
 def _choice(value: object) -> _Choice:
     if type(value) is not dict:
         return _Choice()
-    choice = cast(dict[str, Any], value)
+    choice = cast("dict[str, Any]", value)
     found = _Choice(finish_reason=_fit(choice.get("finish_reason"), str))
     delta = choice.get("delta")
     if type(delta) is dict:
@@ -146,9 +146,9 @@ def _in_parts(parts: list[Any]) -> int:
     for part in parts:
         if type(part) is dict:
             for name in ("text", "thinking"):
-                text = cast(dict[str, Any], part).get(name)
+                text = cast("dict[str, Any]", part).get(name)
                 if type(text) is str:
                     count += len(text)
                 elif type(text) is list:
-                    count += _in_parts(cast(list[Any], text))
+                    count += _in_parts(cast("list[Any]", text))
     return count

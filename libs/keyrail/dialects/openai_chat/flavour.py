@@ -34,7 +34,7 @@ def messages(given: list[Any], quirks: Quirks) -> tuple[list[Any], list[str]]:
 def _message(index: int, message: Any, quirks: Quirks, dropped: list[str]) -> Any:
     if type(message) is not dict:
         return message
-    fields = cast(dict[str, Any], message)
+    fields = cast("dict[str, Any]", message)
     found: dict[str, Any] = {}
     for name, value in fields.items():
         if value is None and quirks.drop_message_nulls and name != "content":
@@ -59,8 +59,8 @@ def _text(content: Any) -> Any:
     """Parts of text as one string; anything else as it is, for the provider to judge."""
     if type(content) is not list:
         return content
-    texts = [part.get("text") if type(part) is dict else None for part in cast(list[Any], content)]
-    return "".join(cast(list[str], texts)) if all(type(text) is str for text in texts) else content
+    texts = [part.get("text") if type(part) is dict else None for part in cast("list[Any]", content)]
+    return "".join(cast("list[str]", texts)) if all(type(text) is str for text in texts) else content
 
 
 def _shorten(message: dict[str, Any]) -> None:
@@ -73,7 +73,7 @@ def _shorten(message: dict[str, Any]) -> None:
             {**call, "id": short_id(call["id"])}
             if type(call) is dict and type(call.get("id")) is str
             else call
-            for call in cast(list[Any], calls)
+            for call in cast("list[Any]", calls)
         ]
 
 

@@ -137,7 +137,7 @@ def _read_thinking(request: Request, body: dict[str, Any]) -> Failure | None:
             continue
         if value not in _EFFORTS:
             return refused(param, f"Invalid value for '{param}': expected one of {', '.join(_EFFORTS)}.")
-        found.effort = cast(Effort, value)
+        found.effort = cast("Effort", value)
     found.budget = loose.integer(asked.get("max_tokens")) or loose.integer(thinking.get("budget_tokens"))
     found.enabled = loose.flag(asked.get("enabled"))
     if found.enabled is None and (kind := thinking.get("type")) is not None:

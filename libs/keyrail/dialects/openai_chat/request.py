@@ -21,7 +21,7 @@ def read(body: bytes) -> dict[str, Any] | Failure:
         return _unreadable(f"The request body could not be read as JSON: {error}.")
     if type(value) is not dict:
         return _unreadable("The request body must be a JSON object.")
-    return cast(dict[str, Any], value)
+    return cast("dict[str, Any]", value)
 
 
 def _unreadable(message: str) -> Failure:
@@ -78,7 +78,7 @@ def _prompt(messages: list[dict[str, Any]]) -> tuple[int, bool]:
         for call in message.get("tool_calls") or ():
             function = call.get("function")
             if type(function) is dict:
-                arguments = cast(dict[str, Any], function).get("arguments")
+                arguments = cast("dict[str, Any]", function).get("arguments")
                 characters += len(arguments) if type(arguments) is str else 0
     return characters, images
 

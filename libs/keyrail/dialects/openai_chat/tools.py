@@ -90,7 +90,7 @@ def read_choice(body: dict[str, Any]) -> Choice | Failure | None:
         if type(value) is str:
             if value not in _MODES:
                 return _no_choice(param)
-            return Choice(cast(Any, _MODES[value]))
+            return Choice(cast("Any", _MODES[value]))
         return _choice(param, loose.fields(value))
     return None
 
@@ -102,7 +102,7 @@ def _choice(param: str, value: dict[str, Any]) -> Choice | Failure:
         mode = allowed.get("mode", "auto")
         if mode not in ("auto", "required") or not names or "" in names:
             return _no_choice(param)
-        return Choice(cast(Any, mode), names)
+        return Choice(cast("Any", mode), names)
     name = _name(value)
     return Choice("required", (name,)) if name else _no_choice(param)
 

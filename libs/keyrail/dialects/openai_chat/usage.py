@@ -19,7 +19,7 @@ def usage_of(value: object, *, served_tier: object = None) -> Usage:
     """
     if type(value) is not dict:
         return Usage(served_tier=tier(served_tier))
-    usage = cast(dict[str, Any], value)
+    usage = cast("dict[str, Any]", value)
     prompt = _details(usage, "prompt_tokens_details")
     completion = _details(usage, "completion_tokens_details")
     reasoning = count(completion.get("reasoning_tokens"))
@@ -59,7 +59,7 @@ def _cached(usage: dict[str, Any], prompt: dict[str, Any]) -> int | None:
 
 def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
     value = usage.get(name)
-    return cast(dict[str, Any], value) if type(value) is dict else _NONE
+    return cast("dict[str, Any]", value) if type(value) is dict else _NONE
 
 
 def object_of(usage: Usage) -> dict[str, Any] | None:

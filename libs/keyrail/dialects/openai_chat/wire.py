@@ -24,4 +24,4 @@ def prepare(body: bytes, *, model: str, quirks: Quirks) -> Written | Failure:
     value = json_text.parse(body)
     if type(value) is not dict:
         raise ValueError("it is not an object")
-    return fit(cast(dict[str, Any], value), model=model, quirks=quirks)
+    return fit(cast("dict[str, Any]", value), model=model, quirks=quirks)

@@ -63,11 +63,11 @@ def _loosely(body: bytes) -> _Body | None:
     value = json_text.parse_or_none(body)
     if type(value) is not dict:
         return None
-    fields = cast(dict[str, Any], value)
+    fields = cast("dict[str, Any]", value)
     usage, model = fields.get("usage"), fields.get("model")
     return _Body(
         data=msgspec.Raw(b"[]") if type(fields.get("data")) is list else msgspec.Raw(b""),
-        usage=cast(dict[str, Any], usage) if type(usage) is dict else None,
+        usage=cast("dict[str, Any]", usage) if type(usage) is dict else None,
         model=model if type(model) is str else None,
         error=fields.get("error"),
     )

@@ -46,7 +46,7 @@ def _input(value: object) -> Failure | None:
         return None
     if type(value) is not list:
         return _type("input", "a string or an array")
-    items = cast(list[Any], value)
+    items = cast("list[Any]", value)
     if not items:
         return _range("input", "expected at least one item")
     kind: Any = type(items[0])
@@ -57,7 +57,7 @@ def _input(value: object) -> Failure | None:
     for index, item in enumerate(items):
         if type(item) is not kind:
             return _type(f"input[{index}]", "all items to be of one type")
-        if kind is list and not _tokens(cast(list[Any], item)):
+        if kind is list and not _tokens(cast("list[Any]", item)):
             return _type(f"input[{index}]", "an array of one or more integers")
     return None
 

@@ -31,7 +31,7 @@ def _tokens(value: str | list[Any]) -> int:
     """Four characters of text are about a token; of what came as tokens the number is known."""
     if type(value) is str:
         return estimate(value)
-    items = cast(list[Any], value)
+    items = cast("list[Any]", value)
     if type(items[0]) is int:
         return len(items)
     return sum(estimate(item) if type(item) is str else len(item) for item in items)
@@ -50,7 +50,7 @@ def prepare(body: bytes, *, model: str, quirks: Quirks) -> Written | Failure:
     value = json_text.parse(body)
     if type(value) is not dict:
         raise ValueError("it is not an object")
-    request = cast(dict[str, Any], value)
+    request = cast("dict[str, Any]", value)
     request["model"] = model
     return flavour.apply(request, quirks)
 
@@ -61,7 +61,7 @@ def read_request(body: dict[str, Any]) -> EmbeddingRequest | Failure:
     Tokens are those of OpenAI's tokenizer: no other model can read them, so they are refused.
     """
     value: object = body["input"]
-    texts: list[Any] = [value] if type(value) is str else cast(list[Any], value)
+    texts: list[Any] = [value] if type(value) is str else cast("list[Any]", value)
     if type(texts[0]) is not str:
         return refused(
             "input", "This model can't read tokens of another model's tokenizer: send the input as text."

@@ -26,7 +26,7 @@ def parse_answer(body: bytes, provider: str) -> Answer | Failure:
     if type(value) is not dict:
         detail = "an empty body" if not body.strip() else "a body that is not a JSON object"
         return garbage(provider, f"answered with {detail}")
-    found = cast(dict[str, Any], value)
+    found = cast("dict[str, Any]", value)
     status = found.get("status")
     if found.get("error") or status == "failed":
         return classify_error(provider, found)
@@ -36,7 +36,7 @@ def parse_answer(body: bytes, provider: str) -> Answer | Failure:
     if status is not None and status not in _ENDED:
         return garbage(provider, f"answered with a response that is {str(status)[:32]}")
     logprobs: list[Any] = []
-    parts = [part for item in cast(list[object], output) for part in parts_of(item, logprobs)]
+    parts = [part for item in cast("list[object]", output) for part in parts_of(item, logprobs)]
     return Answer(
         id=text_or_none(found.get("id")),
         model=text_or_none(found.get("model")),
@@ -58,7 +58,7 @@ def finish_of(response: dict[str, Any], *, called: bool) -> Finish:
     """How a response ended. `called`: it wants a tool called."""
     details = response.get("incomplete_details")
     if response.get("status") == "incomplete" or type(details) is dict:
-        reason = cast(dict[str, Any], details).get("reason") if type(details) is dict else None
+        reason = cast("dict[str, Any]", details).get("reason") if type(details) is dict else None
         return _REASONS.get(text_or_none(reason), "length")
     return "tool_calls" if called else "stop"
 
@@ -79,7 +79,7 @@ def parts_of(value: object, logprobs: list[Any]) -> list[Part]:
     """What an output item holds; `logprobs` takes those of its text. Hosted tools' items are Foreign."""
     if type(value) is not dict:
         return []
-    item = cast(dict[str, Any], value)
+    item = cast("dict[str, Any]", value)
     kind = item.get("type")
     if kind == "message":
         return _words(item, logprobs)
@@ -105,7 +105,7 @@ def _words(item: dict[str, Any], logprobs: list[Any]) -> list[Part]:
             found.append(
                 Text(
                     text,
-                    citations=cast(list[Any], annotations) or None if type(annotations) is list else None,
+                    citations=cast("list[Any]", annotations) or None if type(annotations) is list else None,
                 )
             )
             if type(part.get("logprobs")) is list:
@@ -117,7 +117,7 @@ def dicts(value: object) -> list[dict[str, Any]]:
     """The objects in a list; nothing for what is no list."""
     if type(value) is not list:
         return []
-    return [cast(dict[str, Any], item) for item in cast(list[object], value) if type(item) is dict]
+    return [cast("dict[str, Any]", item) for item in cast("list[object]", value) if type(item) is dict]
 
 
 def thinking_of(item: dict[str, Any]) -> Thinking:

@@ -54,12 +54,12 @@ def _include(param: str, value: Any) -> Failure | None:
 def _form(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return wrong_type(param, value, "an object")
-    form = cast(dict[str, Any], value).get("format")
+    form = cast("dict[str, Any]", value).get("format")
     if form is None:
         return None
     if type(form) is not dict:
         return wrong_type(f"{param}.format", form, "an object")
-    kind = cast(dict[str, Any], form).get("type")
+    kind = cast("dict[str, Any]", form).get("type")
     return None if kind is None else string(f"{param}.format.type", kind)
 
 
@@ -68,7 +68,7 @@ def _input(param: str, value: Any) -> Failure | None:
         return None
     if type(value) is not list:
         return wrong_type(param, value, "a string or an array of items")
-    items = cast(list[Any], value)
+    items = cast("list[Any]", value)
     if not items or len(items) > _MAX_ITEMS:
         return out_of_range(param, f"expected 1 to {_MAX_ITEMS} items")
     for index, item in enumerate(items):
@@ -80,7 +80,7 @@ def _input(param: str, value: Any) -> Failure | None:
 def _item(param: str, value: Any) -> Failure | None:
     if type(value) is not dict:
         return wrong_type(param, value, "an object")
-    item = cast(dict[str, Any], value)
+    item = cast("dict[str, Any]", value)
     kind = item.get("type")
     if kind is not None and type(kind) is not str:
         return wrong_type(f"{param}.type", kind, "a string")
@@ -120,7 +120,7 @@ def _content(param: str, content: Any) -> Failure | None:
         return None
     if type(content) is not list:
         return wrong_type(param, content, "a string or an array of content parts")
-    return parts(param, cast(list[Any], content))
+    return parts(param, cast("list[Any]", content))
 
 
 _RULES: dict[str, Check] = {

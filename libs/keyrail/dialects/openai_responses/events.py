@@ -55,7 +55,7 @@ def _loosely(payload: bytes) -> Event | None:
     if type(fields) is not dict:
         return None
     event = Event()
-    for name, value in cast(dict[str, Any], fields).items():
+    for name, value in cast("dict[str, Any]", fields).items():
         type_ = _FIELDS.get(name)
         if name in _RAW:
             setattr(event, name, msgspec.Raw(json_text.dump(value)))
@@ -70,4 +70,4 @@ def _loosely(payload: bytes) -> Event | None:
 def opened(raw: msgspec.Raw) -> dict[str, Any]:
     """What was left as it is; empty when it is no object."""
     value = json_text.parse_or_none(bytes(raw))
-    return cast(dict[str, Any], value) if type(value) is dict else {}
+    return cast("dict[str, Any]", value) if type(value) is dict else {}

@@ -148,14 +148,14 @@ def _tool(path: str, tool: dict[str, Any], dropped: list[str]) -> Tool:
     description = _text(tool.get("description"))
     if kind == "custom":
         form = tool.get("format")
-        grammar = cast(dict[str, Any], form) if type(form) is dict else None
+        grammar = cast("dict[str, Any]", form) if type(form) is dict else None
         return Tool(name, description=description, custom=True, format=_grammar(grammar))
     schema = tool.get("parameters")
     strict = tool.get("strict")
     return Tool(
         name,
         description=description,
-        schema=cast(dict[str, Any], schema) if type(schema) is dict else None,
+        schema=cast("dict[str, Any]", schema) if type(schema) is dict else None,
         strict=strict if type(strict) is bool else None,
     )
 
@@ -173,7 +173,7 @@ def _choice(value: object) -> Choice | None:
         return None
     if isinstance(value, str):
         return Choice(_mode("tool_choice", value))
-    choice = cast(dict[str, Any], value)
+    choice = cast("dict[str, Any]", value)
     kind, name = choice.get("type"), choice.get("name")
     if kind in ("function", "custom") and type(name) is str:
         return Choice("required", (name,))
@@ -231,7 +231,7 @@ def _format(value: dict[str, Any] | None) -> Format | None:
     strict = value.get("strict")
     return Format(
         "schema",
-        schema=cast(dict[str, Any], schema),
+        schema=cast("dict[str, Any]", schema),
         name=_text(value.get("name")),
         description=_text(value.get("description")),
         strict=strict if type(strict) is bool else None,

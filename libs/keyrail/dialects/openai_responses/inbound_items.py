@@ -219,7 +219,7 @@ def _file(path: str, part: dict[str, Any]) -> Document | Failure:
 
 def _audio(path: str, part: dict[str, Any]) -> Audio | Failure:
     inner = part.get("input_audio")
-    fields = cast(dict[str, Any], inner) if type(inner) is dict else part
+    fields = cast("dict[str, Any]", inner) if type(inner) is dict else part
     data, form = fields.get("data"), fields.get("format")
     if type(data) is str and type(form) is str:
         return Audio(data=data, format=form)

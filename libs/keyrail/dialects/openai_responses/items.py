@@ -79,7 +79,7 @@ def free_text(arguments: str) -> str:
     """What goes into a custom tool, where a provider filled in a function's one string."""
     value = json_text.parse_or_none(arguments.encode())
     if type(value) is dict:
-        values = list(cast(dict[str, Any], value).values())
+        values = list(cast("dict[str, Any]", value).values())
         if len(values) == 1 and type(values[0]) is str:
             return values[0]
     return arguments
@@ -89,10 +89,10 @@ def annotation(value: object, *, start: int, end: int) -> Item | None:
     """A citation for the text from `start` to `end`; None when it is of a kind that is not shown here."""
     if type(value) is not dict:
         return None
-    fields = cast(dict[str, Any], value)
+    fields = cast("dict[str, Any]", value)
     inner = fields.get("url_citation")
     if type(inner) is dict:  # chat's shape
-        fields = {"type": "url_citation", **cast(dict[str, Any], inner)}
+        fields = {"type": "url_citation", **cast("dict[str, Any]", inner)}
     elif fields.get("type") in _ANNOTATIONS:
         return fields
     url = fields.get("url")

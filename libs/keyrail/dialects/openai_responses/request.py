@@ -67,9 +67,9 @@ def _prompt(value: str | list[dict[str, Any]]) -> tuple[int, bool, int]:
             parts = item.get(name)
             if type(parts) is not list:
                 continue
-            for part in cast(list[Any], parts):
+            for part in cast("list[Any]", parts):
                 if type(part) is dict:
-                    found, image = _part(cast(dict[str, Any], part))
+                    found, image = _part(cast("dict[str, Any]", part))
                     characters += found
                     images = images or image
     return characters, images, len(value)
@@ -89,7 +89,7 @@ def prepare(body: bytes, *, model: str, quirks: Quirks) -> Written:
     value = json_text.parse(body)
     if type(value) is not dict:
         raise ValueError("it is not an object")
-    return prepared(cast(dict[str, Any], value), model=model, quirks=quirks)
+    return prepared(cast("dict[str, Any]", value), model=model, quirks=quirks)
 
 
 def prepared(request: dict[str, Any], *, model: str, quirks: Quirks) -> Written:
@@ -100,7 +100,7 @@ def prepared(request: dict[str, Any], *, model: str, quirks: Quirks) -> Written:
     items: object = request.get("input")
     if type(items) is list:
         kept: list[dict[str, Any]] = []
-        for index, item in enumerate(cast(list[dict[str, Any]], items)):
+        for index, item in enumerate(cast("list[dict[str, Any]]", items)):
             if sealing.is_foreign(item):
                 dropped.append(f"input[{index}]")
             else:

@@ -20,7 +20,7 @@ def usage_of(value: object, *, served_tier: object = None, tools: object = None)
     searches = count(_details(_details(tools, ""), "web_search").get("num_requests"))
     if type(value) is not dict:
         return Usage(served_tier=tier(served_tier), searches=searches)
-    usage = cast(dict[str, Any], value)
+    usage = cast("dict[str, Any]", value)
     prompt = _details(usage, "input_tokens_details")
     completion = _details(usage, "output_tokens_details")
     reasoning = count(completion.get("reasoning_tokens"))
@@ -50,8 +50,8 @@ def _output(usage: dict[str, Any], reasoning: int | None) -> int | None:
 
 def _details(holder: object, name: str) -> dict[str, Any]:
     """The object of this name in another, or, without a name, the object itself; empty when it is none."""
-    value = cast(dict[str, Any], holder).get(name) if name and type(holder) is dict else holder
-    return cast(dict[str, Any], value) if type(value) is dict else _NONE
+    value = cast("dict[str, Any]", holder).get(name) if name and type(holder) is dict else holder
+    return cast("dict[str, Any]", value) if type(value) is dict else _NONE
 
 
 def usage_in(usage: Usage | None) -> dict[str, Any] | None:

@@ -69,7 +69,7 @@ class Connection(asyncio.Protocol):
         self.on_header = self._raw.setdefault
         self.on_body = self._parts.append
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(
-            cast(httptools.HTTPProtocol, self)
+            cast("httptools.HTTPProtocol", self)
         )
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -180,7 +180,7 @@ class Connection(asyncio.Protocol):
     # asyncio.Protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's transports do not inherit from it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports do not inherit from it
         self._since = time.monotonic()
         self._limit(self._since + IDLE_S)
         self._owner.made(self)

@@ -83,7 +83,7 @@ def media_of(messages: list[Message]) -> tuple[str, ...]:
             inner = block.get("content") if block.get("type") == "tool_result" else None
             for part in [block, *cast("list[_Block]", inner if isinstance(inner, list) else [])]:
                 if part.get("type") in ("image", "document"):
-                    source = cast(_Block, part.get("source") or {})
+                    source = cast("_Block", part.get("source") or {})
                     found.append(str(source.get("media_type", source.get("type", "url"))))
     return tuple(found)
 

@@ -51,7 +51,7 @@ def parts_of(content: Any) -> list[_Dict]:
     said = content.get("parts") if isinstance(content, dict) else None
     parts = cast("list[Any]", said if isinstance(said, list) else [said])
     return [
-        {_SNAKE.get(key, key): value for key, value in cast(_Dict, part).items()}
+        {_SNAKE.get(key, key): value for key, value in cast("_Dict", part).items()}
         for part in parts
         if isinstance(part, dict)
     ]
@@ -77,7 +77,7 @@ def text_of(content: Any) -> str:
 def _response_text(response: Any) -> str:
     """The texts in the response object, however they are called."""
     inner = response.get("response") if isinstance(response, dict) else None
-    values = cast(_Dict, inner).values() if isinstance(inner, dict) else ()
+    values = cast("_Dict", inner).values() if isinstance(inner, dict) else ()
     return " ".join(value for value in values if isinstance(value, str))
 
 
@@ -104,7 +104,7 @@ def media_of(contents: list[_Dict]) -> tuple[str, ...]:
         for part in parts_of(content):
             data = part.get("inlineData") or part.get("fileData")
             if isinstance(data, dict):
-                found.append(str(field(cast(_Dict, data), "mimeType") or "url"))
+                found.append(str(field(cast("_Dict", data), "mimeType") or "url"))
     return tuple(found)
 
 
@@ -136,9 +136,9 @@ def _part_problem(part: _Dict) -> str | None:
     call = part.get("functionCall")
     for name, inner in (("functionCall", "args"), ("functionResponse", "response")):
         if (given := part.get(name)) is not None:
-            if not isinstance(given, dict) or not isinstance(cast(_Dict, given).get("name"), str):
+            if not isinstance(given, dict) or not isinstance(cast("_Dict", given).get("name"), str):
                 return f".{name}.name: must be given."
-            if not isinstance(cast(_Dict, given).get(inner, {}), dict):
+            if not isinstance(cast("_Dict", given).get(inner, {}), dict):
                 return f".{name}.{inner}: must be an object."
     signature = part.get("thoughtSignature")
     if signature is None or signature == FILLER:

@@ -40,7 +40,7 @@ def read_count(body: bytes, came: Came = NOWHERE) -> Ask | Refusal:
     if isinstance(request, Refusal):
         return request
     inner = field(request, "generateContentRequest")
-    return _ask(cast(_Dict, inner) if isinstance(inner, dict) else request, body, came)
+    return _ask(cast("_Dict", inner) if isinstance(inner, dict) else request, body, came)
 
 
 def _ask(request: _Dict, body: bytes, came: Came) -> Ask | Refusal:
@@ -82,7 +82,7 @@ def _ask(request: _Dict, body: bytes, came: Came) -> Ask | Refusal:
 
 def _object(of: _Dict, name: str) -> _Dict:
     found = field(of, name)
-    return cast(_Dict, found) if isinstance(found, dict) else {}
+    return cast("_Dict", found) if isinstance(found, dict) else {}
 
 
 def _shape_problem(request: _Dict) -> Refusal | None:
@@ -100,8 +100,8 @@ def _shape_problem(request: _Dict) -> Refusal | None:
 def _declarations(request: _Dict) -> list[_Dict]:
     if not isinstance(request.get("tools"), list):
         return []
-    tools = [cast(_Dict, tool) for tool in request["tools"] if isinstance(tool, dict)]
-    return [cast(_Dict, declared) for t in tools for declared in field(t, "functionDeclarations") or []]
+    tools = [cast("_Dict", tool) for tool in request["tools"] if isinstance(tool, dict)]
+    return [cast("_Dict", declared) for t in tools for declared in field(t, "functionDeclarations") or []]
 
 
 def _tools_problem(declarations: list[_Dict]) -> Refusal | None:
@@ -121,7 +121,7 @@ def _foreign_keyword(schema: Any) -> str | None:
         return next((found for item in cast("list[Any]", schema) if (found := _foreign_keyword(item))), None)
     if not isinstance(schema, dict):
         return None
-    mine = cast(_Dict, schema)
+    mine = cast("_Dict", schema)
     own = next((key for key in mine if key.startswith("$")), None)
     return own or _foreign_keyword(list(mine.values()))
 
@@ -142,7 +142,7 @@ def _tools(request: _Dict) -> tuple[Tool, ...]:
     offered = [
         Tool(
             declared["name"],
-            cast(_Dict, field(declared, "parametersJsonSchema") or declared.get("parameters") or {}),
+            cast("_Dict", field(declared, "parametersJsonSchema") or declared.get("parameters") or {}),
         )
         for declared in _declarations(request)
     ]
