@@ -370,7 +370,17 @@ def test_usage_is_written_as_far_as_it_is_known(usage: Usage, expected: dict[str
 NASTY = st.sampled_from(
     [None, True, 5, -1.5, "", "x", [], {}, [None], [{}], {"content": None}, [{"type": "text"}]]
 )
-FIELDS = "content refusal reasoning reasoning_content reasoning_details tool_calls function_call images audio".split()
+FIELDS = [
+    "content",
+    "refusal",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "tool_calls",
+    "function_call",
+    "images",
+    "audio",
+]
 
 
 @given(

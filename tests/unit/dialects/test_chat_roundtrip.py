@@ -255,14 +255,44 @@ JSON = st.one_of(
         max_size=3,
     ),
 )
-FIELDS = (
-    "tools functions tool_choice function_call reasoning thinking reasoning_effort response_format cache_control "
-    "modalities web_search_options stop user metadata store n logprobs reasoning_format include_reasoning"
-).split()
-IN_MESSAGES = (
-    "content name tool_calls function_call reasoning reasoning_content reasoning_details thinking_blocks refusal "
-    "images audio extra_content tool_call_id cache_control provider_specific_fields"
-).split()
+FIELDS = [
+    "tools",
+    "functions",
+    "tool_choice",
+    "function_call",
+    "reasoning",
+    "thinking",
+    "reasoning_effort",
+    "response_format",
+    "cache_control",
+    "modalities",
+    "web_search_options",
+    "stop",
+    "user",
+    "metadata",
+    "store",
+    "n",
+    "logprobs",
+    "reasoning_format",
+    "include_reasoning",
+]
+IN_MESSAGES = [
+    "content",
+    "name",
+    "tool_calls",
+    "function_call",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "thinking_blocks",
+    "refusal",
+    "images",
+    "audio",
+    "extra_content",
+    "tool_call_id",
+    "cache_control",
+    "provider_specific_fields",
+]
 KINDS = [
     "text",
     "image_url",
@@ -282,7 +312,7 @@ KINDS = [
     st.lists(
         st.fixed_dictionaries(
             {"role": st.sampled_from(["system", "user", "assistant", "tool", "function"])},
-            optional={name: JSON for name in IN_MESSAGES},
+            optional=dict.fromkeys(IN_MESSAGES, JSON),
         ),
         min_size=1,
         max_size=3,

@@ -90,7 +90,8 @@ def test_the_first_chunk_names_the_role_even_if_nothing_began() -> None:
 
 
 def test_thoughts_are_written_in_both_spellings_and_can_be_given_back() -> None:
-    """A block of thoughts that lost its seal, or its border, is a 400 at its maker as soon as a tool is called."""
+    """A block of thoughts that lost its seal, or its border, is a 400 at its maker as soon as a tool is
+    called."""
     found = deltas(
         ThinkingPiece("H"),
         ThinkingPiece("m."),
