@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.events import EventPublisher
@@ -14,8 +15,9 @@ from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.http.request import Request
 from keyrail.http.server import HttpServer
 from keyrail.telemetry import metrics
+from keyrail_ingress.api import PublicApi, Views
 from keyrail_ingress.dispatch import Dispatcher
-from keyrail_ingress.face import OpenAIFace, Views
+from keyrail_ingress.doors import DOORS
 from keyrail_ingress.inbox import Inbox
 from keyrail_ingress.routes import Routes
 from keyrail_ingress.settings import IngressSettings
@@ -35,17 +37,21 @@ class Ingress:
         self._dispatcher = Dispatcher(bus, self._inbox, self._hearing)
         # Read when somebody asks: counting up and down costs more.
         metrics.REQUESTS_IN_FLIGHT.set_function(lambda: len(self._inbox.open))
-        self._face = OpenAIFace(bus, self._views, self._inbox, self._dispatcher, self._events, settings)
+        self._api = PublicApi(bus, self._views, self._inbox, self._dispatcher, self._events, settings)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
         self._tokens = KvView(bus, streams.TOKENS.name, self._on_token, self._on_token_gone)
         routes = Routes(
             {
-                ("POST", "/v1/chat/completions"): self._face.chat,
-                ("GET", "/v1/models"): self._face.models,
+                **{("POST", door.path): partial(self._api.ask, door) for door in DOORS},
+                ("GET", "/v1/models"): self._api.models,
+                ("HEAD", "/"): self._healthz,
                 ("GET", "/healthz"): self._healthz,
                 ("GET", "/readyz"): self._readyz,
             },
-            {("GET", "/v1/models/"): self._face.models},
+            {
+                ("GET", "/v1/models/"): self._api.models,
+                **{(method, "/v1/responses/"): self._api.unserved for method in ("GET", "POST", "DELETE")},
+            },
         )
         self._server = HttpServer(routes, fd=settings.listen_fd, port=settings.port)
 

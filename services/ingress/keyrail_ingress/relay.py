@@ -10,8 +10,8 @@ from decimal import Decimal
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import End
 from keyrail.contracts.slips import Spent
-from keyrail.dialects.openai_chat import errors
 from keyrail.http.request import Request
+from keyrail_ingress.doors import Door
 from keyrail_ingress.exchange import Exchange
 
 UNREADABLE = Failure(
@@ -35,11 +35,12 @@ Finished = Callable[[Exchange, Outcome], None]
 class Relay:
     """One request's way back. `finished` is called once: at the end, or when the client is gone."""
 
-    __slots__ = ("_finished", "_first_byte_at", "_request", "_started", "exchange")
+    __slots__ = ("_door", "_finished", "_first_byte_at", "_request", "_started", "exchange")
 
     exchange: Exchange
 
-    def __init__(self, request: Request, finished: Finished) -> None:
+    def __init__(self, door: Door, request: Request, finished: Finished) -> None:
+        self._door = door
         self._request = request
         self._finished: Finished | None = finished
         self._first_byte_at: float | None = None
@@ -78,9 +79,7 @@ class Relay:
         exchange = self.exchange
         headers = exchange.head.headers if exchange.head else ()
         try:
-            self._request.start(
-                self._status(), (*headers, ("x-keyrail-request-id", exchange.slip.request_id))
-            )
+            self._request.start(self._status(), (*headers, *self._ids()))
         except ValueError:
             return False
         self._started = True
@@ -90,15 +89,20 @@ class Relay:
         request = self._request
         if not self._started:
             self._first_byte_at = time.monotonic()
-            respond(request, failure, self._failure_headers())
+            respond(self._door, request, failure, self._failure_headers())
             self._done(Outcome(failure.status, failure, False, self._first_byte_at))
             return
         if self.exchange.slip.facts.stream:
-            request.end(body + errors.render_event(failure))
+            request.end(body + self._door.render_event(failure))
         else:
             request.send(body)
             request.cut()
         self._done(Outcome(self._status(), failure, False, self._first_byte_at))
+
+    def _ids(self) -> list[tuple[str, str]]:
+        """The request's id, and once more where clients of the dialect look for one."""
+        request_id = self.exchange.slip.request_id
+        return [("x-keyrail-request-id", request_id), (self._door.id_header, request_id)]
 
     def _status(self) -> int:
         return self.exchange.head.status if self.exchange.head else 200
@@ -113,7 +117,7 @@ class Relay:
 
     def _failure_headers(self) -> list[tuple[str, str]]:
         exchange = self.exchange
-        headers = [("x-keyrail-request-id", exchange.slip.request_id)]
+        headers = self._ids()
         if exchange.spent:
             last = exchange.spent[-1]
             headers += [
@@ -132,7 +136,7 @@ def total(spent: tuple[Spent, ...]) -> Decimal | None:
     return sum((c for c in costs if c is not None), Decimal(0)) if None not in costs else None
 
 
-def respond(request: Request, failure: Failure, extra: Sequence[tuple[str, str]] = ()) -> None:
-    """Answer with a failure in the OpenAI error shape."""
-    status, headers, body = errors.render(failure)
+def respond(door: Door, request: Request, failure: Failure, extra: Sequence[tuple[str, str]] = ()) -> None:
+    """Answer with a failure in the client's error format."""
+    status, headers, body = door.render(failure)
     request.answer(status, (*headers, *extra), body)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from keyrail.contracts.failures import Failure
 from keyrail.http.connection import Handler
 from keyrail.http.request import Request
+from keyrail_ingress import doors
 from keyrail_ingress.relay import respond
 
 NOT_SERVED = (
@@ -20,11 +21,11 @@ NOT_SERVED = (
     "/v1/vector_stores",
     "/v1/moderations",
     "/v1/realtime",
-    "/v1/responses",
-    "/v1/embeddings",
-    "/v1/messages",
 )
 """Endpoints that clients know from elsewhere and that Keyrail does not have."""
+
+
+SERVED = ", ".join(door.path for door in doors.DOORS) + " and /v1/models"
 
 
 class Routes:
@@ -40,7 +41,7 @@ class Routes:
         if handler is not None:
             handler(request)
         else:
-            respond(request, self._nothing(request.method, request.path))
+            respond(doors.nearest(request.path), request, self._nothing(request.method, request.path))
 
     def _find(self, method: str, path: str) -> Handler | None:
         for (wanted, prefix), below in self._below.items():
@@ -55,7 +56,7 @@ class Routes:
             return Failure(kind="bad_request", message=message, status=405, code="method_not_allowed")
         for known in NOT_SERVED:
             if path == known or path.startswith(known + "/"):
-                message = f"Keyrail does not serve {known}. It serves /v1/chat/completions and /v1/models."
+                message = f"Keyrail does not serve {known}. It serves {SERVED}."
                 return Failure(kind="bad_request", message=message, status=404, code="endpoint_not_served")
-        message = f"There is no {path} here. Keyrail serves /v1/chat/completions and /v1/models."
+        message = f"There is no {path} here. Keyrail serves {SERVED}."
         return Failure(kind="bad_request", message=message, status=404, code="unknown_url")

@@ -54,7 +54,7 @@ def check(body: dict[str, Any]) -> Failure | None:
 
 def facts(body: dict[str, Any]) -> Facts:
     """What the router needs to know of a body that `check` has passed."""
-    return messages.facts({**body, "stream": False})
+    return messages.facts({**body, "stream": False}).replace(operation="count_tokens")
 
 
 def render(input_tokens: int) -> bytes:

@@ -1,29 +1,34 @@
-"""The OpenAI face: what each public path does with a request."""
+"""The public paths: what each does with a request."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.events import EventPublisher
-from keyrail.contracts.base import Json, new_id, now_ms
+from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.contracts.events import RequestFinished, RequestStatus
 from keyrail.contracts.failures import OVERLOADED, Failure
 from keyrail.contracts.slips import TAKE_BY_MS, Facts, Slip, Timeouts
+from keyrail.dialects import json_text
 from keyrail.dialects.openai_chat import request as chat_request
+from keyrail.dialects.openai_responses.stateless import unserved
 from keyrail.http.request import Request
 from keyrail.telemetry import metrics
-from keyrail_ingress import admission
+from keyrail_ingress import admission, models
 from keyrail_ingress.dispatch import Dispatcher
+from keyrail_ingress.doors import CHAT, MESSAGES, Door
 from keyrail_ingress.exchange import Exchange
 from keyrail_ingress.inbox import Inbox
 from keyrail_ingress.relay import Outcome, Relay, respond
 from keyrail_ingress.settings import IngressSettings
 
 ENVELOPE_ROOM = 64 * 1024
+LONGEST_PASSED = 2_048
 SINGLE_HEADERS = frozenset({b"authorization", b"x-api-key", b"x-keyrail-team", b"x-keyrail-feature"})
 ENCODED = Failure(kind="bad_request", message="Content-Encoding is not accepted here.", status=415)
 
@@ -48,7 +53,7 @@ def _longest_ms(config: ConfigView) -> int:
     return round(1000 * max(totals))
 
 
-class OpenAIFace:
+class PublicApi:
     """Handlers of the public paths. Every one of them authenticates first."""
 
     def __init__(
@@ -67,42 +72,57 @@ class OpenAIFace:
         self._events = events
         self._settings = settings
 
-    def chat(self, request: Request) -> None:
-        """POST /v1/chat/completions."""
+    def ask(self, door: Door, request: Request) -> None:
+        """POST to one of DOORS."""
         caller = self._admit(request)
         if isinstance(caller, Failure):
-            return self._refuse(request, caller)
+            return self._refuse(door, request, caller)
         if request.headers.get(b"content-encoding", b"identity") != b"identity":
-            return self._refuse(request, ENCODED)
+            return self._refuse(door, request, ENCODED)
         limit = min(self._settings.max_body_bytes, self._bus.max_message - ENVELOPE_ROOM)
-        return request.read(limit, partial(self._chat, request, caller, limit))
+        return request.read(limit, partial(self._asked, door, request, caller, limit))
 
     def models(self, request: Request) -> None:
-        """GET /v1/models and GET /v1/models/{id}."""
+        """GET /v1/models and GET /v1/models/{id}: Anthropic's shape for who says `anthropic-version`."""
+        anthropic = b"anthropic-version" in request.headers
+        door = MESSAGES if anthropic else CHAT
         caller = self._admit(request)
         if isinstance(caller, Failure):
-            return self._refuse(request, caller)
+            return self._refuse(door, request, caller)
         wanted = request.path.removeprefix("/v1/models").removeprefix("/")
         known = self._views.config.models
         if not wanted:
-            listing: list[Json] = [_model(name) for name in known]
-            return _json(request, {"object": "list", "data": listing})
-        if wanted not in known:
+            query = request.query.decode("latin-1")
+            found = models.page(known, query) if anthropic else models.listing(known)
+        elif wanted in known:
+            found = models.described(wanted) if anthropic else models.model(wanted)
+        else:
             message = f"The model {wanted!r} does not exist here."
-            missing = Failure(kind="model_missing", message=message, status=404, code="model_not_found")
-            return self._refuse(request, missing)
-        return _json(request, _model(wanted))
+            found = Failure(kind="model_missing", message=message, status=404, code="model_not_found")
+        if isinstance(found, Failure):
+            return self._refuse(door, request, found)
+        return request.answer(200, (("content-type", "application/json"),), json_text.dump(found))
 
-    def _chat(self, request: Request, caller: TokenRecord, limit: int, body: bytes | None) -> None:
-        parsed = _parse(body) if body is not None else _too_large(limit)
+    def unserved(self, request: Request) -> None:
+        """What is below /v1/responses: it would need stored responses."""
+        caller = self._admit(request)
+        failure = caller if isinstance(caller, Failure) else unserved(request.method, request.path)
+        self._refuse(CHAT, request, failure)
+
+    def _asked(
+        self, door: Door, request: Request, caller: TokenRecord, limit: int, body: bytes | None
+    ) -> None:
+        parsed = _parse(door, body) if body is not None else _too_large(limit)
         if isinstance(parsed, Failure):
-            return self._refuse(request, parsed)
+            return self._refuse(door, request, parsed)
         if len(self._inbox.open) >= self._settings.max_in_flight or self._events.clogged:
-            return self._refuse(request, OVERLOADED)
+            return self._refuse(door, request, OVERLOADED)
         document, facts = parsed
-        relay = Relay(request, partial(self._finished, time.monotonic()))
+        relay = Relay(door, request, partial(self._finished, time.monotonic()))
         slip = self._slip(caller, facts)
-        relay.exchange = self._inbox.register(slip, chat_request.dump(document), relay.wake)
+        if door.passed and (passed := _passed(door, request.headers)):
+            slip = slip.replace(passed=passed)
+        relay.exchange = self._inbox.register(slip, json_text.dump(document), relay.wake)
         return self._dispatcher.submit(relay.exchange)
 
     def _finished(self, began: float, exchange: Exchange, outcome: Outcome) -> None:
@@ -169,16 +189,28 @@ class OpenAIFace:
         team, feature = headers.get(b"x-keyrail-team"), headers.get(b"x-keyrail-feature")
         return record if team is feature is None else admission.tagged(record, team, feature)
 
-    def _refuse(self, request: Request, failure: Failure) -> None:
+    def _refuse(self, door: Door, request: Request, failure: Failure) -> None:
         metrics.counter(metrics.REQUESTS, f"{failure.status // 100}xx", "no").inc()
-        respond(request, failure)
+        respond(door, request, failure)
 
 
-def _parse(raw: bytes) -> tuple[dict[str, Any], Facts] | Failure:
+def _parse(door: Door, raw: bytes) -> tuple[dict[str, Any], Facts] | Failure:
     document = chat_request.read(raw)
     if isinstance(document, Failure):
         return document
-    return chat_request.check(document) or (document, chat_request.facts(document))
+    return door.check(document) or (document, door.facts(document))
+
+
+def _passed(door: Door, headers: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Headers for a provider of the client's dialect; one that is no plain text is not passed on."""
+    found: dict[str, str] = {}
+    for name in door.passed:
+        value = headers.get(name)
+        if value is not None and len(value) <= LONGEST_PASSED and value.isascii():
+            text = value.decode()
+            if text.isprintable():
+                found[name.decode()] = text
+    return found
 
 
 def _too_large(limit: int) -> Failure:
@@ -196,12 +228,3 @@ def _cancel_reason(outcome: Outcome) -> str | None:
     if outcome.failure is not None and outcome.failure.kind in ("cancelled", "timeout", "internal"):
         return outcome.failure.kind
     return None
-
-
-def _model(name: str) -> dict[str, Json]:
-    owner = name.partition("/")[0] if "/" in name else "keyrail"
-    return {"id": name, "object": "model", "created": 0, "owned_by": owner}
-
-
-def _json(request: Request, document: dict[str, Json]) -> None:
-    request.answer(200, (("content-type", "application/json"),), chat_request.dump(document))
