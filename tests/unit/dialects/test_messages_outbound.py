@@ -381,7 +381,7 @@ def test_old_models_give_the_schema_as_the_arguments_of_a_tool() -> None:
 
 def test_any_json_is_asked_for_in_words() -> None:
     body = write(system("s"), user("q"), format=Format("json")).body
-    assert [block["text"] for block in body["system"]][0] == "s"
+    assert body["system"][0]["text"] == "s"
     assert "JSON object" in body["system"][1]["text"]
 
 
@@ -448,9 +448,7 @@ def test_a_tier_is_translated_and_not_copied() -> None:
     assert tiers == {"auto": "auto", "default": "standard_only", "priority": None}
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("n", 2), ("logprobs", True), ("logit_bias", {"50256": -100})]
-)
+@pytest.mark.parametrize(("field", "value"), [("n", 2), ("logprobs", True), ("logit_bias", {"50256": -100})])
 def test_what_asks_for_another_answer_is_refused(field: str, value: Any) -> None:
     assert refuse(**{field: value}).param == field
     assert write(n=1, logprobs=False, logit_bias={}).dropped == ()

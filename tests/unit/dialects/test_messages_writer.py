@@ -32,7 +32,14 @@ from keyrail.dialects.canonical.events import (
 FACTS = Facts(dialect="anthropic-messages", model="openai/gpt", stream=True, input_tokens_estimate=41)
 USAGE = Usage(input_tokens=100, output_tokens=20, cache_read_tokens=60, cache_write_tokens=10)
 END: list[Event] = [End("stop"), Counted(USAGE), Done()]
-CITATION = {"type": "char_location", "cited_text": "x", "document_index": 0, "document_title": None}
+CITATION = {
+    "type": "char_location",
+    "cited_text": "x",
+    "document_index": 0,
+    "document_title": "t",
+    "start_char_index": 0,
+    "end_char_index": 1,
+}
 
 
 def written(*events: Event) -> bytes:
@@ -230,7 +237,7 @@ def test_a_streamed_call_ends_with_tool_use_whatever_the_provider_said() -> None
 
 def test_a_call_id_that_clients_could_not_send_back_is_replaced() -> None:
     block = through_sdk(written(CallBegin(0, "call|1:x", "f", "{}"), *END)).content[0]
-    assert block.to_dict()["id"].startswith("call_")
+    assert str(block.to_dict()["id"]).startswith("call_")
 
 
 @pytest.mark.parametrize(

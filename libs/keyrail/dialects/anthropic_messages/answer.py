@@ -189,7 +189,8 @@ def trailing_seal(seal: str) -> Block:
 
 def is_citation(value: object) -> bool:
     """Whether it is a citation that clients of this dialect know."""
-    return type(value) is dict and cast(dict[str, Any], value).get("type") in CITATIONS
+    kind = cast(dict[str, Any], value).get("type") if type(value) is dict else None
+    return type(kind) is str and kind in CITATIONS
 
 
 _WRITERS: dict[type, Callable[[Any, list[Block]], None]] = {

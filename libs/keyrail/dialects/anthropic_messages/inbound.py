@@ -174,7 +174,7 @@ def _choice(choice: dict[str, Any] | None) -> tuple[Choice | None, bool | None]:
 
 
 def _reasoning(thinking: dict[str, Any] | None, effort: object) -> Reasoning | None:
-    level = cast(Effort, effort) if effort in _EFFORTS else None
+    level = cast(Effort, effort) if type(effort) is str and effort in _EFFORTS else None
     if thinking is None:
         return None if level is None else Reasoning(effort=level)
     kind = thinking["type"]
