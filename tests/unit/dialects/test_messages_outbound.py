@@ -381,7 +381,7 @@ def test_old_models_give_the_schema_as_the_arguments_of_a_tool() -> None:
 
 def test_any_json_is_asked_for_in_words() -> None:
     body = write(system("s"), user("q"), format=Format("json")).body
-    assert next(block["text"] for block in body["system"]) == "s"
+    assert body["system"][0]["text"] == "s"
     assert "JSON object" in body["system"][1]["text"]
 
 

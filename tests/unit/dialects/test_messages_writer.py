@@ -32,7 +32,14 @@ from keyrail.dialects.canonical.events import (
 FACTS = Facts(dialect="anthropic-messages", model="openai/gpt", stream=True, input_tokens_estimate=41)
 USAGE = Usage(input_tokens=100, output_tokens=20, cache_read_tokens=60, cache_write_tokens=10)
 END: list[Event] = [End("stop"), Counted(USAGE), Done()]
-CITATION = {"type": "char_location", "cited_text": "x", "document_index": 0, "document_title": None}
+CITATION = {
+    "type": "char_location",
+    "cited_text": "x",
+    "document_index": 0,
+    "document_title": "t",
+    "start_char_index": 0,
+    "end_char_index": 1,
+}
 
 
 def written(*events: Event) -> bytes:
@@ -195,15 +202,30 @@ def test_the_first_call_streams_on_while_the_next_waits() -> None:
     ]
 
 
-def test_a_boundary_does_not_cut_the_first_of_several_open_calls() -> None:
+def test_a_boundary_cuts_none_of_several_open_calls() -> None:
     stream = written(
         CallBegin(0, "a", "f"),
-        CallBegin(1, "b", "g", "{}"),
+        CallBegin(1, "b", "g"),
         Boundary(),
+        ArgumentsPiece(1, '{"y":2}'),
         ArgumentsPiece(0, '{"x":1}'),
         *END,
     )
-    assert [block.to_dict()["input"] for block in through_sdk(stream).content] == [{"x": 1}, {}]
+    assert [block.to_dict()["input"] for block in through_sdk(stream).content] == [{"x": 1}, {"y": 2}]
+
+
+def test_a_brace_that_closes_an_inner_object_does_not_end_a_call() -> None:
+    stream = written(
+        CallBegin(0, "a", "f"),
+        CallBegin(1, "b", "g", "{}"),
+        ArgumentsPiece(0, '{"x":{}'),
+        ArgumentsPiece(0, ',"y":{"z":1}}'),
+        *END,
+    )
+    assert [block.to_dict()["input"] for block in through_sdk(stream).content] == [
+        {"x": {}, "y": {"z": 1}},
+        {},
+    ]
 
 
 def test_text_between_the_pieces_of_a_call_waits_for_the_call() -> None:

@@ -100,8 +100,11 @@ class Passing:
         if not self._read:
             block = block.removeprefix(_BOM)
         found = sse.read(block)
-        if found is None:
-            return True  # comments
+        if found is None:  # comments, most often
+            if self._read or not block.strip() or block.lstrip().startswith(_FIELDS):
+                return True
+            self.failure = garbage(self._provider, "answered with a body that is no event stream")
+            return False
         if len(block) > sse.MAX_EVENT:
             self.failure = garbage(self._provider, "sent an event that is too long")
             return False
@@ -153,7 +156,7 @@ class Passing:
         if type(text) is str and text:
             self.output_chars += len(text)
             self._held()
-        elif kind in _HOLDS or (type(kind) is str and kind.endswith("_tool_result")):
+        elif type(kind) is str and (kind in _HOLDS or kind.endswith("_tool_result")):
             self._held()
 
     def _counted(self, usage: dict[str, Any] | None) -> None:
