@@ -17,7 +17,7 @@ def usage_of(value: object, *, served_tier: object = None, tools: object = None)
 
     `served_tier` and `tools` are the response's `service_tier` and `tool_usage`.
     """
-    searches = count(_details(_details(tools, ""), "web_search").get("num_requests"))
+    searches = count(_details(tools, "web_search").get("num_requests"))
     if type(value) is not dict:
         return Usage(served_tier=tier(served_tier), searches=searches)
     usage = cast("dict[str, Any]", value)
@@ -49,9 +49,9 @@ def _output(usage: dict[str, Any], reasoning: int | None) -> int | None:
 
 
 def _details(holder: object, name: str) -> dict[str, Any]:
-    """The object of this name in another, or, without a name, the object itself; empty when it is none."""
-    value = cast("dict[str, Any]", holder).get(name) if name and type(holder) is dict else holder
-    return cast("dict[str, Any]", value) if type(value) is dict else _NONE
+    """The object of this name in another; empty when there is none."""
+    value = cast(dict[str, Any], holder).get(name) if type(holder) is dict else None
+    return cast(dict[str, Any], value) if type(value) is dict else _NONE
 
 
 def usage_in(usage: Usage | None) -> dict[str, Any] | None:
