@@ -329,6 +329,14 @@ def test_several_candidates_are_choices_with_their_logprobs() -> None:
     assert answer.choices[0].logprobs.content[0].token == "Hi"
 
 
+@pytest.mark.parametrize(
+    ("served", "shown"), [("priority", "priority"), ("on_demand", "default"), ("batch", None), (None, None)]
+)
+def test_the_tier_is_shown_in_words_that_clients_know(served: str | None, shown: str | None) -> None:
+    answer = Answer(candidates=[Candidate([Text("Hi")])], usage=Usage(served_tier=served))
+    assert json.loads(render_answer(answer, model="m")).get("service_tier") == shown
+
+
 def test_an_answer_without_an_id_gets_the_same_one_each_time() -> None:
     answer = Answer(candidates=[Candidate([Text("Hi")])], usage=USAGE)
     first, again = (json.loads(render_answer(answer, model="m"))["id"] for _ in range(2))
@@ -370,7 +378,17 @@ def test_usage_is_written_as_far_as_it_is_known(usage: Usage, expected: dict[str
 NASTY = st.sampled_from(
     [None, True, 5, -1.5, "", "x", [], {}, [None], [{}], {"content": None}, [{"type": "text"}]]
 )
-FIELDS = "content refusal reasoning reasoning_content reasoning_details tool_calls function_call images audio".split()
+FIELDS = [
+    "content",
+    "refusal",
+    "reasoning",
+    "reasoning_content",
+    "reasoning_details",
+    "tool_calls",
+    "function_call",
+    "images",
+    "audio",
+]
 
 
 @given(
