@@ -8,6 +8,7 @@ MAX_EVENT = 4 << 20
 """Bytes of one event; a longer one is an error. A whole image can be in one."""
 
 _BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
+_LF = 10
 _LINES = re.compile(rb"\r\n|\n|\r")
 _CR, _LF = b"\r\n"  # as numbers: looking for these in bytes is several times as fast
 _BOM = b"\xef\xbb\xbf"
@@ -34,6 +35,16 @@ class Splitter:
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """The events that these bytes complete. Raises TooLong."""
+        # Most reads are one whole event of one line.
+        if (
+            self._started
+            and not self._size
+            and data[:6] == b"data: "
+            and data.find(b"\n") == len(data) - 2
+            and data[-1] == _LF
+            and b"\r" not in data
+        ):
+            return [(b"", data[6:-2])]
         if self._size:
             self._pieces.append(data)
             self._size += len(data)

@@ -329,6 +329,14 @@ def test_several_candidates_are_choices_with_their_logprobs() -> None:
     assert answer.choices[0].logprobs.content[0].token == "Hi"
 
 
+@pytest.mark.parametrize(
+    ("served", "shown"), [("priority", "priority"), ("on_demand", "default"), ("batch", None), (None, None)]
+)
+def test_the_tier_is_shown_in_words_that_clients_know(served: str | None, shown: str | None) -> None:
+    answer = Answer(candidates=[Candidate([Text("Hi")])], usage=Usage(served_tier=served))
+    assert json.loads(render_answer(answer, model="m")).get("service_tier") == shown
+
+
 def test_an_answer_without_an_id_gets_the_same_one_each_time() -> None:
     answer = Answer(candidates=[Candidate([Text("Hi")])], usage=USAGE)
     first, again = (json.loads(render_answer(answer, model="m"))["id"] for _ in range(2))

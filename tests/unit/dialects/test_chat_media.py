@@ -139,6 +139,11 @@ def test_a_document_is_written_as_providers_take_it(document: Document, expected
     assert media.write_document(document) == expected
 
 
+def test_a_provider_that_fetches_files_gets_the_link() -> None:
+    written = media.write_document(Document(url="https://x/a.pdf", name="a.pdf"), links=True)
+    assert written == {"type": "file", "file": {"filename": "a.pdf", "file_data": "https://x/a.pdf"}}
+
+
 @pytest.mark.parametrize("document", [Document(file_id="file_011Anthropic"), Document(url="https://x/a.pdf")])
 def test_a_document_that_the_provider_could_not_open_is_refused(document: Document) -> None:
     failure = media.write_document(document)

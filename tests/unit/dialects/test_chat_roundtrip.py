@@ -26,13 +26,25 @@ NAMES = st.text("abcdefgh_", min_size=1, max_size=8)
 MARKS = st.sampled_from([None, {"type": "ephemeral"}, {"type": "ephemeral", "ttl": "1h"}])
 
 
+def image(url: str, detail: dict[str, Any], mark: dict[str, Any] | None) -> dict[str, Any]:
+    return marked({"type": "image_url", "image_url": {"url": url} | detail}, mark)
+
+
+def turn(role: str, content: Any, name: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": role, "content": content, **name}]
+
+
+def tool(function: dict[str, Any], mark: dict[str, Any] | None) -> dict[str, Any]:
+    return marked({"type": "function", "function": function}, mark)
+
+
 def marked(part: dict[str, Any], mark: dict[str, Any] | None) -> dict[str, Any]:
     return part if mark is None else {**part, "cache_control": mark}
 
 
 TEXTS = st.builds(marked, st.fixed_dictionaries({"type": st.just("text"), "text": WORDS}), MARKS)
 IMAGES = st.builds(
-    lambda url, detail, mark: marked({"type": "image_url", "image_url": {"url": url} | detail}, mark),
+    image,
     st.sampled_from(["https://x/y.png", "data:image/png;base64,aGk="]),
     st.sampled_from([{}, {"detail": "low"}]),
     MARKS,
@@ -46,12 +58,14 @@ FILES = st.sampled_from(
 )
 SPEAKERS = st.one_of(st.just({}), st.fixed_dictionaries({"name": NAMES}))
 ASKS = st.builds(
-    lambda content, name: [{"role": "user", "content": content, **name}],
+    turn,
+    st.just("user"),
     st.one_of(WORDS, st.lists(st.one_of(TEXTS, IMAGES, FILES), min_size=1, max_size=4)),
     SPEAKERS,
 )
 RULES = st.builds(
-    lambda content, name: [{"role": "system", "content": content, **name}],
+    turn,
+    st.just("system"),
     st.one_of(WORDS, st.lists(TEXTS, min_size=1, max_size=3)),
     SPEAKERS,
 )
@@ -128,7 +142,7 @@ def unmarked(parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 TOOLS = st.builds(
-    lambda function, mark: marked({"type": "function", "function": function}, mark),
+    tool,
     st.fixed_dictionaries(
         {"name": NAMES, "parameters": st.just({"type": "object", "properties": {"a": {"type": "string"}}})},
         optional={"description": WORDS, "strict": st.booleans()},
@@ -201,7 +215,8 @@ def meaning(body: dict[str, Any]) -> dict[str, Any]:
             # Which of two joined turns thought first shows in the numbers of the entries only.
             entries = message.get("reasoning_details", [])
             bare = [{name: value for name, value in entry.items() if name != "index"} for entry in entries]
-            message |= {"reasoning_details": bare} if bare else {}
+            if bare:
+                message["reasoning_details"] = bare
             # Text beside sealed thoughts says what these say.
             if any(entry.get("text") for entry in message.get("reasoning_details", ())):
                 message.pop("reasoning", None)

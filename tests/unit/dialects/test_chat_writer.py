@@ -90,8 +90,7 @@ def test_the_first_chunk_names_the_role_even_if_nothing_began() -> None:
 
 
 def test_thoughts_are_written_in_both_spellings_and_can_be_given_back() -> None:
-    """A block of thoughts that lost its seal, or its border, is a 400 at its maker as soon as a tool is
-    called."""
+    """A thought without its seal, or joined to another, is a 400 at its maker as soon as a tool is called."""
     found = deltas(
         ThinkingPiece("H"),
         ThinkingPiece("m."),
@@ -212,7 +211,7 @@ def test_the_other_pieces_have_their_places() -> None:
     assert found == [
         {"refusal": "No."},
         {"content": "Hi", "extra_content": {"google": {"thought_signature": "G"}}},
-        {"annotations": [{"type": "url_citation", "url_citation": citation}]},
+        {"annotations": [{"type": "url_citation", "url_citation": citation, "index": 0}]},
         {"images": [{"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk="}, "index": 0}]},
     ]
 

@@ -11,7 +11,7 @@ from keyrail.dialects.canonical.answer import Answer, Candidate
 from keyrail.dialects.canonical.parts import Call, Image, Part, Refusal, Text, Thinking
 from keyrail.dialects.openai_chat import citations, finishes, media, speech, thoughts, tools
 from keyrail.dialects.openai_chat.errors import classify_error, garbage
-from keyrail.dialects.openai_chat.usage import object_of, usage_of
+from keyrail.dialects.openai_chat.usage import object_of, shown_tier, usage_of
 
 
 def parse_answer(body: bytes, provider: str) -> Answer | Failure:
@@ -73,8 +73,8 @@ def render_answer(
     }
     if (usage := object_of(answer.usage)) is not None:
         body["usage"] = usage
-    if answer.usage.served_tier is not None:
-        body["service_tier"] = answer.usage.served_tier
+    if (tier := shown_tier(answer.usage)) is not None:
+        body["service_tier"] = tier
     if not body["id"]:
         body["id"] = invented_id(json_text.dump(body))
     return json_text.dump(body)

@@ -168,8 +168,8 @@ def write_image(image: Image) -> dict[str, Any]:
     return {"type": "image_url", "image_url": target}
 
 
-def write_document(document: Document) -> dict[str, Any] | Failure:
-    """A `file` part; a text in plain words. What lies elsewhere can't be read from here, images apart."""
+def write_document(document: Document, *, links: bool = False) -> dict[str, Any] | Failure:
+    """A `file` part; a text in plain words. `links`: the provider fetches files (all fetch images)."""
     media = document.media_type or "application/pdf"
     if document.text is not None:
         return {"type": "text", "text": _titled(document, document.text)}
@@ -186,6 +186,9 @@ def write_document(document: Document) -> dict[str, Any] | Failure:
         return {"type": "file", "file": {"filename": name, "file_data": data_uri(media, document.data)}}
     if document.url is not None and media.startswith("image/"):
         return write_image(Image(url=document.url))
+    if document.url is not None and links:
+        name = document.name or "document.pdf"
+        return {"type": "file", "file": {"filename": name, "file_data": document.url}}
     if document.file_id is not None and document.file_id.startswith("file-"):
         return {"type": "file", "file": {"file_id": document.file_id}}
     if document.file_id is not None:
@@ -209,11 +212,11 @@ def write_audio(audio: Audio) -> dict[str, Any]:
     return {"type": "input_audio", "input_audio": {"data": audio.data, "format": audio.format}}
 
 
-def write_part(part: Text | Image | Document) -> dict[str, Any] | Failure:
+def write_part(part: Text | Image | Document, *, links: bool) -> dict[str, Any] | Failure:
     """The content part for it, without a cache breakpoint."""
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
-    return write_image(part) if isinstance(part, Image) else write_document(part)
+    return write_image(part) if isinstance(part, Image) else write_document(part, links=links)
 
 
 def _missing(param: str) -> Failure:

@@ -120,7 +120,7 @@ class Turns:
     def _written(self, part: Text | Image | Document) -> dict[str, Any] | Failure:
         if isinstance(part, Document) and part.citations:
             self.dropped["citations"] = None
-        return media.write_part(part)
+        return media.write_part(part, links=self._details)  # OpenRouter does
 
     def _result(self, result: Result, later: list[dict[str, Any]]) -> Failure | None:
         """The `tool` message; images and files go to `later`."""

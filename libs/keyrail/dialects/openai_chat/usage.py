@@ -7,8 +7,10 @@ from typing import Any, cast
 from keyrail.contracts.usage import Usage
 from keyrail.dialects.counts import count, estimate_usage, raw, tier
 
-__all__ = ["estimate_usage", "object_of", "usage_of"]
+__all__ = ["estimate_usage", "object_of", "shown_tier", "usage_of"]
 
+_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "fast"})
+_ORDINARY = frozenset({"standard", "on_demand"})
 _NONE: dict[str, Any] = {}
 
 
@@ -60,6 +62,12 @@ def _cached(usage: dict[str, Any], prompt: dict[str, Any]) -> int | None:
 def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
     value = usage.get(name)
     return cast("dict[str, Any]", value) if type(value) is dict else _NONE
+
+
+def shown_tier(usage: Usage) -> str | None:
+    """The tier that served, in this dialect's words; None where it has none for it."""
+    served = usage.served_tier
+    return "default" if served in _ORDINARY else served if served in _TIERS else None
 
 
 def object_of(usage: Usage) -> dict[str, Any] | None:

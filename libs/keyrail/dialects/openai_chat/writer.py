@@ -26,7 +26,7 @@ from keyrail.dialects.canonical.events import (
 )
 from keyrail.dialects.openai_chat import citations, finishes, media, thoughts
 from keyrail.dialects.openai_chat.completion import invented_id
-from keyrail.dialects.openai_chat.usage import object_of
+from keyrail.dialects.openai_chat.usage import object_of, shown_tier
 
 _PING = b": ping\n\n"
 _DONE = b"data: [DONE]\n\n"
@@ -43,12 +43,13 @@ _dump = json_text.dump
 class _Candidate:
     """What has been told of one candidate."""
 
-    __slots__ = ("calls", "chars", "images", "thoughts")
+    __slots__ = ("calls", "chars", "images", "sources", "thoughts")
 
     def __init__(self) -> None:
         self.calls: dict[int, int] = {}  # their state by position
         self.chars = 0  # of its text so far
         self.images = 0
+        self.sources = 0
         self.thoughts = 0  # seals so far: the number of the thought that is being told
 
 
@@ -175,7 +176,11 @@ class Writer:
         opening = self._opening(event.candidate)
         end = self._candidates[event.candidate].chars
         annotation = citations.annotation(event.value, start=0, end=end)
-        return opening + (b"" if annotation is None else self._add(event.candidate, annotations=[annotation]))
+        if annotation is None:
+            return opening
+        annotation["index"] = self._candidates[event.candidate].sources  # clients put lists together by it
+        self._candidates[event.candidate].sources += 1
+        return opening + self._add(event.candidate, annotations=[annotation])
 
     def _end(self, event: End) -> bytes:
         pieces = [self._opening(event.candidate)]
@@ -195,7 +200,7 @@ class Writer:
         usage = object_of(self._usage) if self._with_usage and self._usage is not None else None
         if usage is None or self._usage is None:
             return _DONE
-        tier = self._usage.served_tier
+        tier = shown_tier(self._usage)
         named = b"" if tier is None else b',"service_tier":' + _dump(tier)
         return b'%b]%b,"usage":%b}\n\n' % (self._head, named, _dump(usage)) + _DONE
 
