@@ -31,7 +31,7 @@ KEEP_ALIVE_S = 15.0
 """A stream without content gets its head after this long, and comments from then on."""
 KEEP_ALIVE = b": keep-alive\n\n"
 ERROR_BODY = 1 << 20
-REQUEST_ID_HEADERS = ("x-request-id", "request-id", "inference-id", "mistral-correlation-id")
+REQUEST_ID_HEADERS = (b"x-request-id", b"request-id", b"inference-id", b"mistral-correlation-id")
 
 
 class Call:
@@ -103,10 +103,9 @@ class Call:
     def _on_head(self, response: UpstreamResponse, secret: str | None) -> None:
         self.course.http_status = response.status
         elapsed_ms = self.course.first_byte_ms = self._elapsed_ms()
-        for name in REQUEST_ID_HEADERS:
-            if (value := response.headers.get(name)) is not None:
-                self.course.upstream_id = redact.text(value[:128], secret or "")
-                break
+        upstream_id = response.headers.first(REQUEST_ID_HEADERS)
+        if upstream_id is not None:
+            self.course.upstream_id = redact.text(upstream_id[:128], secret or "")
         metrics.histogram(metrics.FIRST_BYTE_SECONDS, self._provider).observe(elapsed_ms / 1000)
 
     async def _whole(self, response: UpstreamResponse, way: Way) -> Failure | None:

@@ -41,7 +41,8 @@ def _names(dropped: tuple[str, ...]) -> str:
 
 def total(slip: Slip, cost_usd: Decimal | None) -> Decimal | None:
     """The request's cost with this attempt's; None as soon as one is unknown."""
-    costs = [*(s.cost_usd for s in slip.spent), cost_usd]
-    if any(c is None for c in costs):
-        return None
-    return sum((c for c in costs if c is not None), Decimal(0))
+    if not slip.spent or cost_usd is None:
+        return cost_usd
+    earlier = [spent.cost_usd for spent in slip.spent]
+    known = [cost for cost in earlier if cost is not None]
+    return sum(known, cost_usd) if len(known) == len(earlier) else None

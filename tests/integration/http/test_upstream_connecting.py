@@ -161,6 +161,31 @@ async def test_an_address_that_says_nothing_delays_the_next_one_a_little(
     await asyncio.wait_for(left.wait(), 5)
 
 
+async def test_of_two_connections_that_come_at_once_one_is_closed(
+    start: Start, caller: Caller, resolver: tuple[Resolved, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = await start(answers(OK))
+    resolver[0]["many.test"] = ["127.0.0.1", "127.0.0.1"]
+    connect = dial.Dialer._connect  # pyright: ignore[reportPrivateUsage]
+    there: list[Any] = []
+    both = asyncio.Event()
+
+    async def together(self: dial.Dialer, origin: Any, address: str) -> Any:
+        there.append(await connect(self, origin, address))
+        if len(there) == 2:
+            both.set()
+        await both.wait()
+        return there.pop()
+
+    monkeypatch.setattr(dial.Dialer, "_connect", together)
+    monkeypatch.setattr(dial, "STAGGER_S", 0.01)
+    assert await caller.whole(provider.endpoint("many.test")) == b"ok"
+    async with asyncio.timeout(5):
+        while caller.upstream.connections > 1:
+            await asyncio.sleep(0.001)
+    assert caller.upstream.idle == 1
+
+
 async def test_where_nobody_listens_nothing_was_written(
     caller: Caller, resolver: tuple[Resolved, list[str]]
 ) -> None:

@@ -326,7 +326,7 @@ async def test_a_header_cannot_bring_another_one_in(
     with pytest.raises(UpstreamError) as refused:
         await caller.post(provider.endpoint(), headers={name: value})
     assert not refused.value.written
-    assert str(refused.value) in ("a header cannot be sent", "a header is this client's own to set")
+    assert str(refused.value) == "a header cannot be sent"
     with pytest.raises(UpstreamError):
         Endpoint("http://127.0.0.1/", {name: value})
     assert provider.talks == []

@@ -244,9 +244,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         if self.state == COMPLETE:
-            raise ValueError(
-                "a second answer"
-            )  # stops the parser: its body would be added to the first one's
+            # Stops the parser: the body would be added to the first one's.
+            raise ValueError("a second answer")
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None

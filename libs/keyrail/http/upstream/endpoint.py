@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
@@ -51,12 +52,15 @@ def render(headers: Mapping[str, str]) -> bytes:
     lines: list[str] = []
     for name, value in headers.items():
         # Printable ASCII has no line breaks: nobody can add a header by way of a value.
-        if not (_TOKEN.fullmatch(name) and value.isascii() and (value.isprintable() or not value)):
+        if not (_may_be_sent(name) and value.isascii() and value.isprintable()):
             raise UpstreamError("a header cannot be sent", written=False)
-        if name.lower() in _FRAMING:
-            raise UpstreamError("a header is this client's own to set", written=False)
         lines.append(f"{name}: {value}\r\n")
     return "".join(lines).encode("ascii")
+
+
+@lru_cache(maxsize=1024)
+def _may_be_sent(name: str) -> bool:
+    return _TOKEN.fullmatch(name) is not None and name.lower() not in _FRAMING
 
 
 def _origin(scheme: str, host: str | None, port: int | None) -> Origin:

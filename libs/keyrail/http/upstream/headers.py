@@ -29,6 +29,13 @@ class Headers(Mapping[str, str]):
         """The value as it came; `name` in lower case."""
         return self._fields.get(name)
 
+    def first(self, names: tuple[bytes, ...]) -> str | None:
+        """The value of the first of these names that is there; `names` in lower case."""
+        for name in names:
+            if name in self._fields:
+                return self._fields[name].decode("latin-1")
+        return None
+
     def __iter__(self) -> Iterator[str]:
         return (name.decode("latin-1") for name in self._fields)
 
