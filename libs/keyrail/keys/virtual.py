@@ -1,7 +1,8 @@
 """Virtual keys: `kr_<id>_<secret><checksum>`, the one credential an application holds.
 
 The secret has 256 random bits, so a plain SHA-256 is all that needs storing. The checksum lets scanners tell
-a leaked key from look-alikes, and lets ingress refuse a mistyped key without looking it up.
+a leaked key from look-alikes, and lets whoever stores a key refuse a mistyped one. Ingress does not look at
+it: a key whose hash is stored is right in all its parts.
 """
 
 from __future__ import annotations
