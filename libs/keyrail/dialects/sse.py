@@ -8,7 +8,6 @@ MAX_EVENT = 4 << 20
 """Bytes of one event; a longer one is an error. A whole image can be in one."""
 
 _BLANK = re.compile(rb"\r\n\r\n|\n\n|\r\r|\n\r\n")
-_LF = 10
 _LINES = re.compile(rb"\r\n|\n|\r")
 _CR, _LF = b"\r\n"  # as numbers: looking for these in bytes is several times as fast
 _BOM = b"\xef\xbb\xbf"

@@ -33,21 +33,21 @@ def parse_answer(body: bytes, provider: str) -> Answer | Failure:
     if type(value) is not dict:
         detail = "an empty body" if not body.strip() else "a body that is no JSON object"
         return garbage(provider, f"answered with {detail}")
-    message = cast(dict[str, Any], value)
+    message = cast("dict[str, Any]", value)
     if message.get("type") == "error" or message.get("error"):
         return classify_error(provider, message)
     content = message.get("content")
     if type(content) is not list:
         return garbage(provider, "answered with JSON that is no message")
     parts: list[Part] = []
-    for block in cast(list[object], content):
-        if type(block) is dict and (part := _part(cast(Block, block))) is not None:
+    for block in cast("list[object]", content):
+        if type(block) is dict and (part := _part(cast("Block", block))) is not None:
             parts.append(part)
     finish = finish_of(message.get("stop_reason"))
     if finish == "tool_calls" and not any(type(part) is Call for part in parts):
         finish = "stop"  # the only call was the one that stands for structured output
     details = message.get("stop_details")
-    why = cast(dict[str, Any], details).get("explanation") if type(details) is dict else None
+    why = cast("dict[str, Any]", details).get("explanation") if type(details) is dict else None
     if finish == "content_filter" and type(why) is str and why and not parts:
         parts.append(Refusal(why))
     return Answer(
@@ -67,7 +67,7 @@ def _part(block: Block) -> Part | None:
     match kind:
         case "text":
             text, citations = block.get("text"), block.get("citations")
-            cited = cast(list[Any], citations) if type(citations) is list and citations else None
+            cited = cast("list[Any]", citations) if type(citations) is list and citations else None
             return Text(text, citations=cited) if type(text) is str else None
         case "thinking":
             seal = _string(block.get("signature")) or None
@@ -97,8 +97,11 @@ def _invented(prefix: str, content: str) -> str:
     return prefix + hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:24]
 
 
-def render_answer(answer: Answer, *, model: str) -> bytes:
-    """The answer as the client reads it. `model`: for where the provider named none."""
+def render_answer(
+    answer: Answer, *, model: str, request: dict[str, Any] | None = None, created: int | None = None
+) -> bytes:
+    """The answer as the client reads it. `model`: for where the provider named none; the rest is not
+    shown."""
     candidate = answer.candidates[0] if answer.candidates else Candidate([], None)
     content = blocks_of(candidate.parts)
     refusal = "".join(part.text for part in candidate.parts if type(part) is Refusal)
@@ -174,7 +177,7 @@ def _write_call(part: Call, blocks: list[Block]) -> None:
 
 def _write_foreign(part: Foreign, blocks: list[Block]) -> None:
     if part.what in HOSTED and type(part.value) is dict:
-        blocks.append(cast(Block, part.value))
+        blocks.append(cast("Block", part.value))
 
 
 def leading_seal(seal: str) -> Block:
@@ -189,7 +192,7 @@ def trailing_seal(seal: str) -> Block:
 
 def is_citation(value: object) -> bool:
     """Whether it is a citation that clients of this dialect know."""
-    kind = cast(dict[str, Any], value).get("type") if type(value) is dict else None
+    kind = cast("dict[str, Any]", value).get("type") if type(value) is dict else None
     return type(kind) is str and kind in CITATIONS
 
 

@@ -147,7 +147,7 @@ def _tools(tools: list[dict[str, Any]], dropped: list[str]) -> list[Tool]:
             Tool(
                 name=name,
                 description=description if type(description) is str else None,
-                schema=cast(dict[str, Any], schema) if type(schema) is dict else None,
+                schema=cast("dict[str, Any]", schema) if type(schema) is dict else None,
                 strict=strict if type(strict) is bool else None,
                 cache=cache_of(tool),
             )
@@ -174,7 +174,7 @@ def _choice(choice: dict[str, Any] | None) -> tuple[Choice | None, bool | None]:
 
 
 def _reasoning(thinking: dict[str, Any] | None, effort: object) -> Reasoning | None:
-    level = cast(Effort, effort) if type(effort) is str and effort in _EFFORTS else None
+    level = cast("Effort", effort) if type(effort) is str and effort in _EFFORTS else None
     if thinking is None:
         return None if level is None else Reasoning(effort=level)
     kind = thinking["type"]
@@ -196,7 +196,7 @@ def _format(form: dict[str, Any] | None, dropped: list[str]) -> Format | None:
     if form["type"] != "json_schema" or type(schema) is not dict:
         dropped.append("output_config.format")
         return None
-    return Format("schema", schema=cast(dict[str, Any], schema), strict=True)
+    return Format("schema", schema=cast("dict[str, Any]", schema), strict=True)
 
 
 def _user(metadata: dict[str, Any] | None, dropped: list[str]) -> str | None:

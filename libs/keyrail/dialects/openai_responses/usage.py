@@ -50,8 +50,8 @@ def _output(usage: dict[str, Any], reasoning: int | None) -> int | None:
 
 def _details(holder: object, name: str) -> dict[str, Any]:
     """The object of this name in another; empty when there is none."""
-    value = cast(dict[str, Any], holder).get(name) if type(holder) is dict else None
-    return cast(dict[str, Any], value) if type(value) is dict else _NONE
+    value = cast("dict[str, Any]", holder).get(name) if type(holder) is dict else None
+    return cast("dict[str, Any]", value) if type(value) is dict else _NONE
 
 
 def usage_in(usage: Usage | None) -> dict[str, Any] | None:
