@@ -30,6 +30,7 @@ class Case:
     headers: dict[str, str]
     body: bytes
     stream: bool
+    failed: bool  # an error, in a 200 too
 
     def __str__(self) -> str:
         return f"{self.provider}-{self.id}"
@@ -80,6 +81,8 @@ def _case(provider: str, row: dict[str, Any]) -> Case | None:
     if row["method"] != "POST" or wire is None or type(row["request"]) is not dict:
         return None
     stream = bool(row.get("sse"))
+    if not stream and row["response"].get("status") in ("queued", "in_progress"):
+        return None  # no answer yet
     model = row["request"].get("model") or row["path"].rpartition("/")[2].partition(":")[0]
     return Case(
         provider=provider,
@@ -92,6 +95,7 @@ def _case(provider: str, row: dict[str, Any]) -> Case | None:
         headers={name: str(value) for name, value in row["response_headers"].items()},
         body=row["sse"].encode() if stream else json.dumps(row["response"]).encode(),
         stream=stream,
+        failed="error" in row["tags"],
     )
 
 
@@ -149,7 +153,8 @@ def _chat_usage(heard: Said, usage: dict[str, Any]) -> None:
     reasoning = (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
     if usage.get("total_tokens") == usage["prompt_tokens"] + usage["completion_tokens"] + reasoning:
         heard.output_tokens = usage["completion_tokens"] + reasoning
-    heard.cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
+    details = usage.get("prompt_tokens_details") or {}
+    heard.cached = details.get("cached_tokens") or usage.get("num_cached_tokens")
 
 
 def _responses(events: list[dict[str, Any]]) -> Said:
@@ -183,8 +188,8 @@ def _messages(events: list[dict[str, Any]]) -> Said:
                 blocks[event["index"]] = {**event["content_block"], "arguments": ""}
             case "content_block_delta":
                 block, delta = blocks[event["index"]], event["delta"]
-                block["text"] = block.get("text", "") + delta.get("text", "")
-                block["arguments"] += delta.get("partial_json", "")
+                block["text"] = (block.get("text") or "") + (delta.get("text") or "")
+                block["arguments"] += delta.get("partial_json") or ""
             case "message_delta":
                 usage |= {name: value for name, value in event["usage"].items() if value is not None}
             case _:

@@ -18,6 +18,7 @@ class Replay:
         self._cases = {case.id.encode(): case for case in cases}
         self._random = random.Random(seed)
         self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
         self.received: dict[str, tuple[bytes, bytes]] = {}
 
     async def start(self) -> str:
@@ -28,9 +29,14 @@ class Replay:
     async def stop(self) -> None:
         assert self._server is not None
         self._server.close()
+        for writer in list(self._open):
+            writer.close()
         await self._server.wait_closed()
+        while self._open:
+            await asyncio.sleep(0)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -41,6 +47,7 @@ class Replay:
             pass
         finally:
             writer.close()
+            self._open.discard(writer)
 
     async def _answer(self, head: bytes, body: bytes, writer: asyncio.StreamWriter) -> None:
         found = _ID.search(head.partition(b"\r\n")[0]) or _ID.search(body)

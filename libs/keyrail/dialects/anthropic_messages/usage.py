@@ -60,6 +60,9 @@ def raw_of(usage: Usage) -> dict[str, Any]:
     The wire wants numbers for input and output: what nobody knows is 0 there, and left out elsewhere.
     """
     read, written = usage.cache_read_tokens, usage.cache_write_tokens
+    if read and written and usage.input_tokens is not None:
+        # OpenRouter has reported the same tokens as read and as written: together they are no more than all.
+        written = min(written, max(usage.input_tokens - read, 0))
     raw: dict[str, Any] = {
         "input_tokens": max((usage.input_tokens or 0) - (read or 0) - (written or 0), 0),
         "cache_creation_input_tokens": written or 0,
