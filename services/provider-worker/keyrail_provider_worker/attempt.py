@@ -68,6 +68,7 @@ class Attempt:
         self.cost_usd: Decimal | None = None
         self.handed_on = False  # too late: somebody else has the slip, say nothing
         self.began_ms = now_ms()
+        self._target = slip.target
         self._body = body
         self._tools = tools
         self._course = Course()
@@ -104,7 +105,7 @@ class Attempt:
         return failure
 
     async def _run(self) -> Failure | None:
-        target = self.slip.target
+        target = self._target
         config = self._tools.view().providers.get(target.provider)
         if config is None:
             message = f"The provider {target.provider!r} is not configured."
@@ -162,7 +163,7 @@ class Attempt:
         secret = key.value.reveal() if key.value is not None else None
         headers = provider.headers(secret)
         headers["x-client-request-id"] = self.id
-        body = request.prepare(self._body, model=self.slip.target.model, quirks=provider.quirks)
+        body = request.prepare(self._body, model=self._target.model, quirks=provider.quirks)
         return Prepared(_endpoint(config.base_url, self.slip.facts.stream), headers, body, secret)
 
     async def _answer(self) -> None:
@@ -187,7 +188,7 @@ class Attempt:
         await self.reply.send(Kind.END, end)
 
     def _settle(self, failure: Failure | None) -> None:
-        provider = self.slip.target.provider
+        provider = self._target.provider
         metrics.counter(metrics.ATTEMPTS, provider, failure.kind if failure else "ok").inc()
         if self._started is None:
             return
@@ -222,8 +223,8 @@ class Attempt:
             route=slip.plan.route,
             strategy=slip.plan.strategy,
             revision=slip.plan.revision,
-            provider=slip.target.provider,
-            model=slip.target.model,
+            provider=self._target.provider,
+            model=self._target.model,
             provider_key_id=key.id if key else None,
             worker=self._tools.bus.instance,
             stream=slip.facts.stream,

@@ -59,14 +59,10 @@ def _output(usage: dict[str, Any], reasoning: int | None) -> int | None:
 
 
 def _cached(usage: dict[str, Any], prompt: dict[str, Any]) -> int | None:
-    for value in (
-        prompt.get("cached_tokens"),
-        usage.get("num_cached_tokens"),
-        usage.get("prompt_cache_hit_tokens"),
-    ):
-        if (count := _count(value)) is not None:
-            return count
-    return None
+    count = _count(prompt.get("cached_tokens"))
+    if count is None:
+        count = _count(usage.get("num_cached_tokens"))
+    return _count(usage.get("prompt_cache_hit_tokens")) if count is None else count
 
 
 def _count(value: object) -> int | None:
@@ -79,4 +75,4 @@ def _text(value: object) -> str | None:
 
 def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
     value = usage.get(name)
-    return cast(dict[str, Any], value) if type(value) is dict else _NONE
+    return value if type(value) is dict else _NONE
