@@ -65,6 +65,7 @@ class Attempt:
         self.cost_usd: Decimal | None = None
         self.handed_on = False  # too late: somebody else has the slip, say nothing
         self.began_ms = now_ms()
+        self._target = slip.target
         self._body = body
         self._tools = tools
         self._course = Course()
@@ -103,7 +104,7 @@ class Attempt:
         return failure
 
     async def _run(self) -> Failure | None:
-        target = self.slip.target
+        target = self._target
         config = self._tools.view().providers.get(target.provider)
         if config is None:
             message = f"The provider {target.provider!r} is not configured."
@@ -174,6 +175,14 @@ class Attempt:
         if self._task is not None:
             self._task.cancel()
 
+    def _prepare(self, config: ProviderConfig, key: Chosen) -> Prepared:
+        provider = self._tools.provider(config)
+        secret = key.value.reveal() if key.value is not None else None
+        headers = provider.headers(secret)
+        headers["x-client-request-id"] = self.id
+        body = request.prepare(self._body, model=self._target.model, quirks=provider.quirks)
+        return Prepared(_endpoint(config.base_url, self.slip.facts.stream), headers, body, secret)
+
     async def _answer(self) -> None:
         """The rest of a whole answer: its price, its head, its end."""
         assert self._started is not None
@@ -201,7 +210,7 @@ class Attempt:
         return settle.price(started, self._course, self._own_prices)
 
     def _settle(self, failure: Failure | None) -> None:
-        provider = self.slip.target.provider
+        provider = self._target.provider
         metrics.counter(metrics.ATTEMPTS, provider, failure.kind if failure else "ok").inc()
         if self._started is None:
             return
@@ -236,8 +245,8 @@ class Attempt:
             route=slip.plan.route,
             strategy=slip.plan.strategy,
             revision=slip.plan.revision,
-            provider=slip.target.provider,
-            model=slip.target.model,
+            provider=self._target.provider,
+            model=self._target.model,
             provider_key_id=key.id if key else None,
             worker=self._tools.bus.instance,
             stream=slip.facts.stream,

@@ -259,7 +259,7 @@ class Connection(asyncio.Protocol):
         # Reversed, so that the first one counts too when they differ in case.
         fields = {name.lower(): value for name, value in reversed(raw.items())}
         raw.clear()
-        encoding = fields.get(b"content-encoding")
+        encoding = fields.get(b"content-encoding") if status < 300 else None  # an error's status says enough
         if encoding is not None and encoding.strip().lower() not in (b"", b"identity"):
             self.error = UnreadableAnswer("the answer is compressed, which was not asked for", written=True)
         self.status = status
