@@ -57,3 +57,11 @@ def test_a_wrapped_seal_comes_out_again_and_nobody_elses_does() -> None:
     assert seals.unwrap(seals.wrap("gemini", "a.b=")) == ("gemini", "a.b=")
     assert seals.unwrap("EqQBCgIYAhIM1gbcDa9GJwZA2b3hGgxBdjrzLoky3dl1pki") is None
     assert seals.unwrap("krs1.nobody.x") is None
+
+
+def test_a_read_that_looks_like_a_whole_event_may_go_on_with_another() -> None:
+    splitter = sse.Splitter()
+    assert splitter.feed(b"data: a\n\n") == [(b"", b"a")]
+    assert splitter.feed(b"data: b\n") == []
+    assert splitter.feed(b"data: c\n\n") == [(b"", b"b\nc")]
+    assert splitter.feed(b"data: d\n\n") == [(b"", b"d")]
