@@ -120,7 +120,9 @@ async def ask(running: Running, face: str, body: dict[str, Any]) -> Heard:
         parsed = await parsed
     events = [event async for event in parsed] if stream else [parsed]
     read = recorded.reader(face)
-    return Heard(raw.headers["x-keyrail-request-id"], read([event.model_dump(warnings=False) for event in events]))
+    return Heard(
+        raw.headers["x-keyrail-request-id"], read([event.model_dump(warnings=False) for event in events])
+    )
 
 
 def simple(face: str, case: Case) -> dict[str, Any]:

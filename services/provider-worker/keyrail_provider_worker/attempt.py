@@ -175,14 +175,6 @@ class Attempt:
         if self._task is not None:
             self._task.cancel()
 
-    def _prepare(self, config: ProviderConfig, key: Chosen) -> Prepared:
-        provider = self._tools.provider(config)
-        secret = key.value.reveal() if key.value is not None else None
-        headers = provider.headers(secret)
-        headers["x-client-request-id"] = self.id
-        body = request.prepare(self._body, model=self._target.model, quirks=provider.quirks)
-        return Prepared(_endpoint(config.base_url, self.slip.facts.stream), headers, body, secret)
-
     async def _answer(self) -> None:
         """The rest of a whole answer: its price, its head, its end."""
         assert self._started is not None

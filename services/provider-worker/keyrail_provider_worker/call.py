@@ -87,19 +87,19 @@ class Call:
         try:
             self._on_head(response, prepared.secret)
             if response.status != 200:
-                return await self._refused(response)
+                return await self._refused(response, prepared.way)
             if self.slip.facts.stream and "text/event-stream" in response.headers.get("content-type", ""):
                 return await self._stream(response, prepared.way.relay())
             return await self._whole(response, prepared.way)
         finally:
             response.leave()
 
-    async def _refused(self, response: UpstreamResponse) -> Failure:
+    async def _refused(self, response: UpstreamResponse, way: Way) -> Failure:
         try:
             body = await response.read(ERROR_BODY)
         except UnreadableAnswer:
             body = b""  # too much to be an error's words: the status says enough
-        return errors.classify(self._provider, response.status, response.headers, body)
+        return way.classify(response.status, response.headers, body)
 
     def _may_write(self) -> bool:
         """Whether the slip is still this worker's own: see TAKE_BY_MS."""

@@ -21,7 +21,6 @@ from keyrail.contracts.frames import Kind
 from keyrail.contracts.slips import Facts, Plan, Slip, Target, Timeouts
 from keyrail.http.upstream import Upstream
 from keyrail.keys.base import KeyReader
-from keyrail.providers import registry
 from keyrail_provider_worker.attempt import Attempt, Tools
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.keyring import Keyring
@@ -75,12 +74,11 @@ class Worker:
         config = ProviderConfig(name="openai", base_url=f"http://127.0.0.1:{port}/v1", needs_key=False)
         view = ConfigView(providers={"openai": config})
         self._tools = Tools(
-            cast(Bus, self.bus),
-            cast(EventPublisher, self.ledger),
+            cast("Bus", self.bus),
+            cast("EventPublisher", self.ledger),
             upstream,
-            Keyring(cast(KeyReader, NoKeys())),
+            Keyring(cast("KeyReader", NoKeys())),
             lambda: view,
-            lambda config: registry.declared(config.name, config.base_url),
             Deadlines(),
         )
 

@@ -49,12 +49,41 @@ def _output(usage: dict[str, Any], reasoning: int | None) -> int | None:
 
 
 def _cached(usage: dict[str, Any], prompt: dict[str, Any]) -> int | None:
-    count = _count(prompt.get("cached_tokens"))
-    if count is None:
-        count = _count(usage.get("num_cached_tokens"))
-    return _count(usage.get("prompt_cache_hit_tokens")) if count is None else count
+    found = count(prompt.get("cached_tokens"))
+    if found is None:
+        found = count(usage.get("num_cached_tokens"))
+    return count(usage.get("prompt_cache_hit_tokens")) if found is None else found
 
 
 def _details(usage: dict[str, Any], name: str) -> dict[str, Any]:
     value = usage.get(name)
-    return value if type(value) is dict else _NONE
+    return cast("dict[str, Any]", value) if type(value) is dict else _NONE
+
+
+def shown_tier(usage: Usage) -> str | None:
+    """The tier that served, in this dialect's words; None where it has none for it."""
+    served = usage.served_tier
+    return "default" if served in _ORDINARY else served if served in _TIERS else None
+
+
+def object_of(usage: Usage) -> dict[str, Any] | None:
+    """The usage object for a client, None when nothing is known. What is unknown is not in it."""
+    if usage.input_tokens is None and usage.output_tokens is None:
+        return None
+    found = _known(prompt_tokens=usage.input_tokens, completion_tokens=usage.output_tokens)
+    if usage.input_tokens is not None and usage.output_tokens is not None:
+        found["total_tokens"] = usage.input_tokens + usage.output_tokens
+    prompt = _known(
+        cached_tokens=usage.cache_read_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        audio_tokens=usage.audio_input_tokens,
+    )
+    completion = _known(
+        reasoning_tokens=usage.reasoning_tokens,
+        audio_tokens=usage.audio_output_tokens,
+    )
+    return found | _known(prompt_tokens_details=prompt or None, completion_tokens_details=completion or None)
+
+
+def _known(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
