@@ -1,9 +1,10 @@
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+from support.sandbox_process import running as running_sandbox
 from support.stack import Stack
 
 CONFIG = """
@@ -66,3 +67,10 @@ async def make_stack(tmp_path: Path) -> AsyncIterator[Callable[..., Stack]]:
         await stack.close()
         if stack.process is not None:
             stack.stop()
+
+
+@pytest.fixture(scope="session")
+def sandbox_url() -> Iterator[str]:
+    """A sandbox of the tests' own, to be declared as a provider of any dialect."""
+    with running_sandbox() as sandbox:
+        yield sandbox.url

@@ -50,7 +50,7 @@ class Routes:
         return None
 
     def _nothing(self, method: str, path: str) -> Failure:
-        allowed = [m for m, p in self._exact if p == path]
+        allowed = [m for m, p in self._exact if p == path and m != "HEAD"]  # a probe is no promise
         if allowed:
             message = f"{path} takes {' and '.join(allowed)}, not {method}."
             return Failure(kind="bad_request", message=message, status=405, code="method_not_allowed")

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
-from sandbox_process import Running, running
+from support.sandbox_process import Running, running
 
 
 @pytest.fixture(scope="session")

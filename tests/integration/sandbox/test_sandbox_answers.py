@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
-from sandbox_process import Running, body
+from support.sandbox_process import Running, body
 
 CHAT = "/v1/chat/completions"
 

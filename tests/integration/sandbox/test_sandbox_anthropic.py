@@ -8,7 +8,7 @@ from typing import Any
 import anthropic
 import pytest
 from anthropic.types import Message
-from sandbox_process import Running
+from support.sandbox_process import Running
 
 TOOL: Any = {
     "name": "weather",

@@ -9,7 +9,7 @@ from uuid import uuid4
 import httpx
 import openai
 import pytest
-from sandbox_process import Running, body, call_in_state
+from support.sandbox_process import Running, body, call_in_state
 
 CHAT = "/v1/chat/completions"
 

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from google import genai
 from google.genai import errors, types
-from sandbox_process import Running
+from support.sandbox_process import Running
 
 SCHEMA = {"type": "object", "properties": {"place": {"type": "string"}}, "required": ["place"]}
 TOOL = types.Tool(

@@ -11,7 +11,7 @@ import httpx
 import openai
 import pytest
 from openai.types.responses import Response
-from sandbox_process import Running
+from support.sandbox_process import Running
 
 TOOL: Any = {
     "type": "function",

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from sandbox_process import Running, body, call_in_state, running
+from support.sandbox_process import Running, body, call_in_state, running
 
 CHAT = "/v1/chat/completions"
 
