@@ -13,7 +13,6 @@ from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.http.request import Request
 from keyrail.http.server import HttpServer
-from keyrail.telemetry import metrics
 from keyrail_ingress.dispatch import Dispatcher
 from keyrail_ingress.face import OpenAIFace, Views
 from keyrail_ingress.inbox import Inbox
@@ -33,8 +32,6 @@ class Ingress:
         self._events = EventPublisher(bus, subjects.EVENT_REQUEST)
         self._inbox = Inbox(bus)
         self._dispatcher = Dispatcher(bus, self._inbox, self._hearing)
-        # Read when somebody asks: counting up and down costs more.
-        metrics.REQUESTS_IN_FLIGHT.set_function(lambda: len(self._inbox.open))
         self._face = OpenAIFace(bus, self._views, self._inbox, self._dispatcher, self._events, settings)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
         self._tokens = KvView(bus, streams.TOKENS.name, self._on_token, self._on_token_gone)
