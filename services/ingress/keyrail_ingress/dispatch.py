@@ -112,6 +112,7 @@ class Dispatcher:
             await asyncio.sleep(PERIOD_S)
             now = time.monotonic()
             wall = now_ms()
+            metrics.REQUESTS_IN_FLIGHT.set(len(self._inbox.open))
             for exchange in list(self._inbox.open.values()):
                 sure = exchange.worker not in self._refusals
                 if not (exchange.finished or (sure and watch.calm(exchange, now, wall))):
