@@ -15,14 +15,13 @@ from typing import Any, Self, TypeVar
 
 import msgspec
 
-
 _C = TypeVar("_C")
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Base of all messages. Readers ignore unknown fields, so that writers may add some.
 
-    Messages hold values alone, never what refers back to them, so the garbage collector need not look at them.
+    Messages hold values alone, nothing that refers back to them: the garbage collector need not look.
     Decoding checks every field; making one in code is checked by pyright alone. Fields that have their
     default value do not travel.
     """
