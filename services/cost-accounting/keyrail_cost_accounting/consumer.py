@@ -20,10 +20,11 @@ from nats.js import JetStreamContext
 
 from keyrail.contracts import subjects
 from keyrail.contracts.base import new_id, now_ms
+from keyrail_cost_accounting import blocks
 from keyrail_cost_accounting.batches import Batches, PullRefused
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.metrics import Metrics
-from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Rejected, Row, Rows, encode
+from keyrail_cost_accounting.rows import Rejected, Row, Rows
 
 log = logging.getLogger(__name__)
 
@@ -118,8 +119,8 @@ class Consumer:
             if rejected := _read(rows, msg):
                 poisoned[index] = rejected
         token = new_id()  # of this batch in this process: retries of an insert that did arrive
-        await self._insert("attempts", ATTEMPT_COLUMNS, rows.attempts, token)
-        await self._insert("requests", REQUEST_COLUMNS, rows.requests, token)
+        await self._insert("attempts", rows.attempts, token)
+        await self._insert("requests", rows.requests, token)
         for index, rejected in poisoned.items():
             await self._dead_letter(batch[index], rejected)
             await batch[index].term()
@@ -127,15 +128,16 @@ class Consumer:
         if rows.newest_ms:
             self._metrics.lag.set(max(0, now_ms() - rows.newest_ms) / 1000)
 
-    async def _insert(self, table: str, columns: Sequence[str], rows: list[Row], token: str) -> None:
+    async def _insert(self, table: str, rows: list[Row], token: str) -> None:
+        columns = blocks.COLUMNS[table]
         for start in range(0, len(rows), BLOCK):
-            block = rows[start : start + BLOCK]
-            data = encode(block)
+            count = len(rows[start : start + BLOCK])
+            block = blocks.encode(table, rows[start : start + BLOCK])
             delay = self._pace.retry_s
             while True:
                 began = time.monotonic()
                 try:
-                    await asyncio.to_thread(self._ledger.insert, table, columns, data, f"{token}-{start}")
+                    await asyncio.to_thread(self._ledger.insert, table, columns, block, f"{token}-{start}")
                     break
                 except LedgerUnavailable as error:
                     self.caught_up = False
@@ -146,7 +148,7 @@ class Consumer:
                     await self._pause(delay)
                     delay = min(delay * 2, self._pace.retry_most_s)
             self._metrics.insert_seconds.observe(time.monotonic() - began)
-            self._metrics.rows.labels(table).inc(len(block))
+            self._metrics.rows.labels(table).inc(count)
 
     async def _dead_letter(self, msg: Msg, rejected: list[Rejected]) -> None:
         """Put what could not be read where a person finds it; retried until the stream has it."""

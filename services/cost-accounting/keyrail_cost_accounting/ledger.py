@@ -47,8 +47,8 @@ class LedgerUnavailable(Exception):
 class Ledger(Protocol):
     """What the rest of this service asks of the database."""
 
-    def insert(self, table: str, columns: Sequence[str], rows: bytes, token: str) -> None:
-        """Insert rows (JSONCompactEachRow), once for each token. Raises LedgerUnavailable."""
+    def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
+        """Insert a block (Arrow's stream format) once for each token. Raises LedgerUnavailable."""
         ...
 
     def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
@@ -75,13 +75,12 @@ class ClickHouse:
         self._whole: dict[str, bool] = {}
         self.embedded = embedded
 
-    def insert(self, table: str, columns: Sequence[str], rows: bytes, token: str) -> None:
+    def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
         if table not in self._whole:
             known = [row["name"] for row in self.ask(COLUMNS, {"table": table})]
             self._whole[table] = known == list(columns)
         try:
-            # names that say nothing new would cost the engine more than parsing the rows
-            self._writer.write(table, None if self._whole[table] else columns, rows, token)
+            self._writer.write(table, block, token, whole=self._whole[table])
         except (ClickHouseError, RuntimeError, OSError) as error:
             self._whole.pop(table)  # another release may have added a column
             raise LedgerUnavailable(str(error)) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from clickhouse_connect.driver.client import Client
@@ -10,23 +9,26 @@ from clickhouse_connect.driver.client import Client
 if TYPE_CHECKING:
     from chdb.state.sqlitelike import Connection
 
-FORMAT = "JSONCompactEachRow"
+FORMAT = "ArrowStream"
 SETTINGS = {
     # the batch is made here; one block, so that its deduplication token names exactly these rows
     "async_insert": 0,
-    "input_format_parallel_parsing": 0,
     "max_threads": 1,
     # a batch has at most one row for each key already; merges and FINAL do the rest
     "optimize_on_insert": 0,
 }
-WHOLE = {"input_format_defaults_for_omitted_fields": 0}
-"""For rows that have all columns: the engine need not work out what an omitted one would be."""
+WHOLE = {
+    # the engine need not work out what an omitted column would be, at a quarter of an insert's cost; should
+    # there be one after all, the insert fails
+    "input_format_defaults_for_omitted_fields": 0,
+    "input_format_arrow_allow_missing_columns": 0,
+}
 
 
 class Writer(Protocol):
-    """Inserts a block of rows once for each token. `columns` None: all of the table's, in its order."""
+    """Inserts a block (Arrow's stream format) once for each token. `whole`: it has all of the columns."""
 
-    def write(self, table: str, columns: Sequence[str] | None, rows: bytes, token: str) -> None:
+    def write(self, table: str, block: bytes, token: str, *, whole: bool) -> None:
         """Raises what its client raises."""
         ...
 
@@ -41,9 +43,9 @@ class ServerWriter:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    def write(self, table: str, columns: Sequence[str] | None, rows: bytes, token: str) -> None:
-        settings = SETTINGS | {"insert_deduplication_token": token} | ({} if columns else WHOLE)
-        self._client.raw_insert(table, columns, rows, settings=settings, fmt=FORMAT)
+    def write(self, table: str, block: bytes, token: str, *, whole: bool) -> None:
+        settings = SETTINGS | {"insert_deduplication_token": token} | (WHOLE if whole else {})
+        self._client.raw_insert(table, insert_block=block, settings=settings, fmt=FORMAT)
 
     def close(self) -> None:
         self._client.close()
@@ -57,12 +59,11 @@ class EngineWriter:
         for name, value in SETTINGS.items():
             connection.query(f"SET {name} = {value}")
 
-    def write(self, table: str, columns: Sequence[str] | None, rows: bytes, token: str) -> None:
-        settings = {"insert_deduplication_token": f"'{token}'"} | ({} if columns else WHOLE)
+    def write(self, table: str, block: bytes, token: str, *, whole: bool) -> None:
+        settings = {"insert_deduplication_token": f"'{token}'"} | (WHOLE if whole else {})
         clause = ", ".join(f"{name} = {value}" for name, value in settings.items())
-        names = f"({', '.join(columns)})" if columns else ""
-        with self._connection.send_insert(f"INSERT INTO {table} {names} SETTINGS {clause}", FORMAT) as insert:
-            insert.append(rows)
+        with self._connection.send_insert(f"INSERT INTO {table} SETTINGS {clause}", FORMAT) as insert:
+            insert.append(block)
             insert.finish()
 
     def close(self) -> None:

@@ -51,9 +51,7 @@ def nats_server(home: Home, places: Places, environment: Mapping[str, str]) -> S
         str(home.run / "nats-server.pid"),
     )
     variables = {**environment, **go_runtime(os.cpu_count() or 1)}
-    return Spec(
-        "nats-server", command, variables, says_ready=False, exclusive=True, passed=(places.lock_fd,)
-    )
+    return Spec("nats-server", command, variables, says_ready=False, exclusive=True, passed=(places.lock_fd,))
 
 
 def services(

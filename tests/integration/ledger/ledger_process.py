@@ -27,8 +27,8 @@ def say(word: str) -> None:
 def hang_after_insert(ledger: ClickHouse) -> None:
     insert = ledger.insert
 
-    def once(table: str, columns: Sequence[str], rows: bytes, token: str) -> None:
-        insert(table, columns, rows, token)
+    def once(table: str, columns: Sequence[str], block: bytes, token: str) -> None:
+        insert(table, columns, block, token)
         say("inserted")
         threading.Event().wait()
 

@@ -253,13 +253,13 @@ class Faulty:
         self.inner = inner
         self.failures = failures
 
-    def insert(self, table: str, columns: Sequence[str], rows: bytes, token: str) -> None:
+    def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
         self.failures -= 1
         if self.failures >= 0:
             if self.failures % 2:
-                self.inner.insert(table, columns, rows, token)
+                self.inner.insert(table, columns, block, token)
             raise LedgerUnavailable("injected")
-        self.inner.insert(table, columns, rows, token)
+        self.inner.insert(table, columns, block, token)
 
     def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
         return self.inner.ask(sql, parameters)
