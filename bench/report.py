@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from bench.figures import Figures, Measured
+from bench import reference
+from bench.figures import Measured
 from bench.latency import added
 from bench.machine import Machine
-
-UNKNOWN = "-"
+from bench.table import UNKNOWN, align, cpu_per_chunk, cpu_per_request, load, number, rate
 
 
 class Check(BaseModel):
@@ -45,67 +45,24 @@ class Report(BaseModel):
     skipped: dict[str, str] = {}
 
 
-def number(value: float | None) -> str:
-    """A figure with as many digits as one reads."""
-    if value is None:
-        return UNKNOWN
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-
-
-def align(rows: list[list[str]]) -> str:
-    """Rows as columns: the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines: list[str] = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if n == 0 else cell.rjust(width)
-            for n, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return "\n".join(lines)
-
-
-def _load(measured: Measured | None, name: str) -> Figures | None:
-    """A load that gave answers, or None."""
-    figures = measured.loads.get(name) if measured is not None else None
-    return figures if figures is not None and figures.outcome.answered else None
-
-
-def _rate(measured: Measured, name: str) -> float | None:
-    figures = _load(measured, name)
-    return figures.outcome.requests_per_s if figures else None
-
-
 def _chunks(measured: Measured) -> float | None:
-    figures = _load(measured, "burst")
+    figures = load(measured, "burst")
     return figures.outcome.events_per_s if figures else None
 
 
 def _latency(measured: Measured | None, share: str) -> float | None:
-    figures = _load(measured, "open")
+    figures = load(measured, "open")
     return getattr(figures.outcome.latency_ms, share) if figures else None
 
 
 def _first(measured: Measured | None, share: str) -> float | None:
-    figures = _load(measured, "paced")
+    figures = load(measured, "paced")
     return getattr(figures.outcome.first_byte_ms, share) if figures else None
-
-
-def _cpu(measured: Measured, name: str) -> float | None:
-    figures = _load(measured, name)
-    return sum(figures.per_request().values()) if figures else None
-
-
-def _cpu_event(measured: Measured, name: str) -> float | None:
-    figures = _load(measured, name)
-    return sum(figures.per_event().values()) if figures else None
 
 
 def _generator(measured: Measured) -> tuple[float | None, float | None]:
     """The generator's own CPU microseconds a request (64 connections) and an event (burst)."""
-    single, burst = _load(measured, "c64"), _load(measured, "burst")
+    single, burst = load(measured, "c64"), load(measured, "burst")
     return (
         single.outcome.cpu_us / single.outcome.answered if single else None,
         burst.outcome.cpu_us / max(burst.outcome.events, 1) if burst else None,
@@ -129,7 +86,7 @@ def comparison(targets: dict[str, Measured]) -> str:
     all_of = list(targets.values())
     rows = [["", *targets]]
     rows += [
-        row(f"requests/s, {c} connections", (_rate(m, f"c{c}") for m in all_of)) for c in (1, 16, 64, 256)
+        row(f"requests/s, {c} connections", (rate(m, f"c{c}") for m in all_of)) for c in (1, 16, 64, 256)
     ]
     for share in ("p50", "p99"):
         values = [_latency(m, share) for m in all_of]
@@ -145,10 +102,10 @@ def comparison(targets: dict[str, Measured]) -> str:
         ]
     rows += [
         row("chunks/s, 16 streams in a burst", (_chunks(m) for m in all_of)),
-        row("CPU us/request, 64 connections", (_cpu(m, "c64") for m in all_of)),
-        row("CPU us/request, 100 requests/s", (_cpu(m, "open") for m in all_of)),
-        row("CPU us/chunk, burst", (_cpu_event(m, "burst") for m in all_of)),
-        row("CPU us/chunk, every 20 ms", (_cpu_event(m, "paced") for m in all_of)),
+        row("CPU us/request, 64 connections", (cpu_per_request(m, "c64") for m in all_of)),
+        row("CPU us/request, 100 requests/s", (cpu_per_request(m, "open") for m in all_of)),
+        row("CPU us/chunk, burst", (cpu_per_chunk(m, "burst") for m in all_of)),
+        row("CPU us/chunk, every 20 ms", (cpu_per_chunk(m, "paced") for m in all_of)),
         row("idle, CPU ms a second", (sum(m.idle_us_per_s.values()) / 1e3 for m in all_of)),
         row("memory before, MB", (sum(m.pss_before.values()) / 1e6 for m in all_of)),
         row("memory after, MB", (sum(m.pss_after.values()) / 1e6 for m in all_of)),
@@ -173,7 +130,7 @@ def processes(targets: dict[str, Measured]) -> str:
         for service in measured.pss_before:
             rows.append([f"{'upstream' if target == 'direct' else target} {service}"])
             for name, per_event in (("c64", False), ("open", False), ("burst", True), ("paced", True)):
-                figures = _load(measured, name)
+                figures = load(measured, name)
                 costs = (figures.per_event() if per_event else figures.per_request()) if figures else {}
                 rows[-1].append(number(costs.get(service)))
             sizes = (measured.pss_before.get(service), measured.pss_after.get(service))
@@ -184,7 +141,7 @@ def processes(targets: dict[str, Measured]) -> str:
 def ceilings(direct: Measured) -> str:
     """What generator and mock could do with a core each: a target that does much less is not held up."""
     request, event = _generator(direct)
-    mock_request, mock_event = _cpu(direct, "c64"), _cpu_event(direct, "burst")
+    mock_request, mock_event = cpu_per_request(direct, "c64"), cpu_per_chunk(direct, "burst")
     rows = [["ceiling on one core", "us/request", "requests/s", "us/chunk", "chunks/s"]]
     for name, per_request, per_event in (("generator", request, event), ("mock", mock_request, mock_event)):
         rows.append(
@@ -204,10 +161,16 @@ def checks(targets: dict[str, Measured]) -> list[Check]:
     keyrail, direct = targets.get("keyrail"), targets.get("direct")
     if keyrail is None:
         return []
-    own = [Check(name="CPU us/request, all processes, 64 connections", limit=800, value=_cpu(keyrail, "c64"))]
-    own.append(Check(name="CPU us/chunk in a burst", limit=15, value=_cpu_event(keyrail, "burst")))
+    own = [
+        Check(
+            name="CPU us/request, all processes, 64 connections",
+            limit=800,
+            value=cpu_per_request(keyrail, "c64"),
+        )
+    ]
+    own.append(Check(name="CPU us/chunk in a burst", limit=15, value=cpu_per_chunk(keyrail, "burst")))
     own.append(
-        Check(name="requests/s, 64 connections", limit=1_500, at_least=True, value=_rate(keyrail, "c64"))
+        Check(name="requests/s, 64 connections", limit=1_500, at_least=True, value=rate(keyrail, "c64"))
     )
     extra = added(_latency(keyrail, "p50"), _latency(direct, "p50"))
     own.append(Check(name="added p50 ms, 100 requests/s", limit=3, value=extra))
@@ -227,6 +190,8 @@ def render(report: Report) -> str:
         parts += [comparison(report.targets), processes(report.targets)]
     if "direct" in report.targets:
         parts.append(ceilings(report.targets["direct"]))
+    if (estimates := reference.render(report.targets)) is not None:
+        parts.append(estimates)
     if report.skipped:
         parts.append("\n".join(f"NOT MEASURED  {name}: {why}" for name, why in report.skipped.items()))
     problems = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -78,7 +79,7 @@ def test_an_example_becomes_a_row_of_the_ledger(path: Path) -> None:
     ]
     shown = dict(zip(columns, row, strict=True))
     event = json.loads(path.read_text())
-    assert shown["request_id"] == event.get("started", event)["request_id"]
+    assert str(UUID(bytes=cast("bytes", shown["request_id"]))) == event.get("started", event)["request_id"]
     if path.stem == "full" and path.parent.name != "attempt.started":
         assert None not in row, "the full example leaves no column empty"
 

@@ -7,13 +7,13 @@ import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
+from keyrail.bus.client import LeanClient
 from keyrail.bus.errors import BusUnavailable, MessageTooLarge
+from keyrail.bus.subscription import Handler
 from keyrail.contracts import subjects
 from keyrail.telemetry import metrics
 
@@ -23,8 +23,6 @@ HEADROOM = 64 * 1024
 """The server counts headers and payload together, the client only the payload: stay this far below."""
 PENDING_BYTES = 32 << 20
 """What may wait to be sent, so that one large message while reconnecting is not an error."""
-
-Handler = Callable[[Msg], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class Bus:
         self.service = settings.service
         self.instance = settings.instance
         self.inbox = f"{subjects.inbox_prefix(settings.service)}.{settings.instance}"
-        self.nc = Client()
+        self.nc = LeanClient()
         self.js: JetStreamContext = self.nc.jetstream(timeout=5)
         self.closed_by_us = False
         self._settings = settings
@@ -91,20 +89,38 @@ class Bus:
         """Call this when the client gave up for good: the process had better end."""
         self._on_closed.append(callback)
 
-    async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
-        """Publish once, at most once delivered. Raises MessageTooLarge and BusUnavailable."""
-        if len(payload) > self.max_message:
+    def send(self, subject: str, payload: bytes, reply: str = "", headers: bytes = b"") -> None:
+        """Publish once, at most once delivered; what is sent in one turn of the loop leaves in one write.
+
+        `headers` is a whole header block. Raises MessageTooLarge and BusUnavailable.
+        """
+        if len(payload) > self.nc.max_payload - HEADROOM:
             raise MessageTooLarge(f"{len(payload)} bytes to {subject}")
         try:
-            await self.nc.publish(subject, payload, reply)
+            self.nc.send(subject, payload, reply, headers)
         except NatsError as error:
             raise BusUnavailable(str(error) or type(error).__name__) from error
+
+    async def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """As `send`, and wait while the server does not read."""
+        self.send(subject, payload, reply)
+        if self.nc.pending_data_size > PENDING_BYTES:
+            try:
+                await self.nc.relief()
+            except (TimeoutError, OSError) as error:
+                raise BusUnavailable("nats-server does not read") from error
 
     async def subscribe(
         self, subject: str, handler: Handler, *, queue: str = "", pending: int = 65_536
     ) -> Subscription:
+        """As `listen`."""
+        return self.listen(subject, handler, queue=queue, pending=pending)
+
+    def listen(
+        self, subject: str, handler: Handler, *, queue: str = "", pending: int = 65_536
+    ) -> Subscription:
         """Core subscription. Handlers of one subscription run one after the other: spawn what takes time."""
-        return await self.nc.subscribe(subject, queue=queue, cb=handler, pending_msgs_limit=pending)
+        return self.nc.listen(subject, handler, queue=queue, pending=pending)
 
     async def close(self) -> None:
         """Flush and close."""

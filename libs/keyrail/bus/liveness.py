@@ -29,6 +29,15 @@ def _no_streams() -> dict[str, tuple[int, int, int]]:
     return {}
 
 
+def until_next(wall_s: float) -> float:
+    """Seconds until the next beat: on the second, so that all who beat and listen on a machine wake up once.
+
+    Between 0.9 and 1.1 beats lie between two of them.
+    """
+    rest = BEAT_S - wall_s % BEAT_S
+    return rest if rest > BEAT_S / 10 else rest + BEAT_S
+
+
 class Heart:
     """Announces this instance."""
 
@@ -58,7 +67,7 @@ class Heart:
     async def _run(self) -> None:
         while True:
             await self._beat()
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(until_next(time.time()))
 
     async def _beat(self, *, leaving: bool = False) -> None:
         alive = Alive(

@@ -6,17 +6,22 @@ Decimal(18, 12) in the ledger.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Sequence
-from typing import Any, Self
+from functools import cache
+from typing import Any, Self, TypeVar
 
 import msgspec
 
+_C = TypeVar("_C")
 
-class Contract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+
+class Contract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Base of all messages. Readers ignore unknown fields, so that writers may add some.
 
+    Messages hold values alone, nothing that refers back to them: the garbage collector need not look.
     Decoding checks every field; making one in code is checked by pyright alone. Fields that have their
     default value do not travel.
     """
@@ -28,7 +33,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """From JSON. Raises ValueError for anything else."""
-        return msgspec.json.decode(data, type=cls)
+        return _decoder(cls).decode(data)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with some fields changed."""
@@ -42,6 +47,12 @@ def encode_all(messages: Sequence[Contract]) -> bytes:
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 
+
+@cache  # making a decoder costs as much as decoding a small message
+def _decoder(kind: type[_C]) -> msgspec.json.Decoder[_C]:
+    return msgspec.json.Decoder(kind)
+
+
 Json = None | bool | int | float | str | list[Any] | dict[str, Any]
 """Any JSON value."""
 
@@ -52,6 +63,7 @@ def now_ms() -> int:
 
 
 _RANDOM = random.Random()  # noqa: S311 - ids are no secrets, and asking the system for each costs a call to it
+os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
 def new_id() -> str:

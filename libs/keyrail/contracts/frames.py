@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import IntEnum
+
+import msgspec
 
 from keyrail.contracts.base import Contract
 from keyrail.contracts.failures import Failure
@@ -34,8 +35,7 @@ CONTENT = 1
 """Flag of a DATA frame that holds content, as opposed to keep-alive comments."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True, gc=False):  # a tenth of what making a frozen dataclass costs
     """One frame as read from a message."""
 
     kind: int
@@ -92,14 +92,16 @@ def encode(kind: Kind, epoch: int, hop: int, sequence: int, payload: bytes, flag
 
 def decode(message: bytes) -> Iterator[Frame]:
     """The frames of a message, in order. Raises ValueError when it is cut short."""
-    offset = 0
+    start = 0
     size = len(message)
-    while offset < size:
-        if size - offset < _HEADER.size:
-            raise ValueError("a frame's header is cut short")
-        kind, flags, epoch, hop, sequence, length = _HEADER.unpack_from(message, offset)
-        offset += _HEADER.size
-        if size - offset < length:
+    while start < size:
+        try:
+            kind, flags, epoch, hop, sequence, length = _HEADER.unpack_from(message, start)
+        except struct.error as error:
+            raise ValueError("a frame's header is cut short") from error
+        start += _HEADER.size
+        end = start + length
+        if end > size:
             raise ValueError("a frame's payload is cut short")
-        yield Frame(kind, flags, epoch, hop, sequence, message[offset : offset + length])
-        offset += length
+        yield Frame(kind, flags, epoch, hop, sequence, message[start:end])
+        start = end

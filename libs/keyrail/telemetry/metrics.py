@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
-
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client import REGISTRY
 from pydantic import BaseModel
+
+from keyrail.telemetry.instruments import Count, Counter, Distribution, Gauge, Histogram
 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 
@@ -49,14 +49,12 @@ BUS_RECONNECTS = Counter("keyrail_nats_reconnects", "Reconnections to NATS")
 BUS_ERRORS = Counter("keyrail_nats_errors", "Errors of the NATS client", ["error"])
 
 
-@cache
-def counter(metric: Counter, *labels: str) -> Counter:
-    """The counter for these label values. Looking it up anew costs more than counting."""
+def counter(metric: Counter, *labels: str) -> Count:
+    """The counter for these label values."""
     return metric.labels(*labels)
 
 
-@cache
-def histogram(metric: Histogram, *labels: str) -> Histogram:
+def histogram(metric: Histogram, *labels: str) -> Distribution:
     """The histogram for these label values."""
     return metric.labels(*labels)
 

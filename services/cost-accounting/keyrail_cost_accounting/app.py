@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from nats.aio.client import Client
 from nats.js import JetStreamContext
 
+from keyrail.bus.client import LeanClient
 from keyrail.contracts import streams
 from keyrail_cost_accounting import memory
 from keyrail_cost_accounting.answers import Answers
@@ -27,7 +27,7 @@ class CostAccounting:
 
     def __init__(
         self,
-        nc: Client,
+        nc: LeanClient,
         js: JetStreamContext,
         ledger: Ledger,
         metrics: Metrics,
@@ -66,6 +66,10 @@ class CostAccounting:
         """Until the consumer ends: after `drain`, or with the error that stopped it."""
         assert self._running is not None, "started"
         await self._running
+
+    async def reconnected(self) -> None:
+        """The server has forgotten what it was asked for."""
+        self._batches.interrupt()
 
     async def drain(self) -> None:
         """Fetch no more, finish and acknowledge the batch in hand, stop answering."""

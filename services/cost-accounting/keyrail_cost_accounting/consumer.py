@@ -20,29 +20,32 @@ from nats.js import JetStreamContext
 
 from keyrail.contracts import subjects
 from keyrail.contracts.base import new_id, now_ms
+from keyrail_cost_accounting import blocks
 from keyrail_cost_accounting.batches import Batches, PullRefused
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.metrics import Metrics
-from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Rejected, Row, Rows, encode, merged
+from keyrail_cost_accounting.rows import Rejected, Row, Rows
 
 log = logging.getLogger(__name__)
 
 KNOWN = frozenset({subjects.EVENT_ATTEMPT, subjects.EVENT_REQUEST})
 BLOCK = 4_000
 """Most rows of one insert: a deduplication token holds for one block."""
-BUSY = 100
-"""With so many messages in its first window a batch is worth waiting for: any insert costs 10 ms of CPU."""
 MAX_BYTES = 16 << 20
-DEAD_LETTER_BYTES = 512 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How batches are cut and failures retried. Seconds."""
+    """How batches are cut and failures retried. Seconds.
+
+    Inserts into both tables cost 15 ms of CPU for one row as for a hundred, so they are `every_s` apart as
+    long as a batch holds what has come; what comes after a pause is inserted after `settle_s` already.
+    """
 
     messages: int = 2_000
-    wait_s: float = 0.5
-    busy_wait_s: float = 0.5
+    every_s: float = 1.0
+    settle_s: float = 0.1
+    idle_s: float = 30.0
     retry_s: float = 0.2
     retry_most_s: float = 5.0
     progress_s: float = 10.0
@@ -60,12 +63,15 @@ class Consumer:
         self._metrics = metrics
         self._pace = pace
         self._stopping = asyncio.Event()
+        self._due = 0.0
+        self._idle = True
         self.caught_up = False
         """Whether the last batch emptied the durable: what the ledger shows is what has happened."""
 
     def stop(self) -> None:
         """Fetch no more; `run` returns after the batch in hand."""
         self._stopping.set()
+        self._batches.interrupt()
 
     async def run(self) -> None:
         """Consume until stopped. Raises what nats-py raises when its connection is closed for good."""
@@ -93,11 +99,17 @@ class Consumer:
         return True
 
     async def _take(self) -> list[Msg]:
+        """The next batch, when it is due."""
         pace = self._pace
-        batch = await self._batches.take(pace.messages, pace.wait_s, MAX_BYTES)
-        if BUSY <= len(batch) < pace.messages and not self._stopping.is_set():
-            with suppress(PullRefused):  # what is in hand is inserted first
-                batch += await self._batches.take(pace.messages - len(batch), pace.busy_wait_s, MAX_BYTES)
+        if self._idle:
+            await self._batches.some(pace.idle_s)
+            self._due = max(self._due, time.monotonic() + pace.settle_s)
+        await self._pause(self._due - time.monotonic())
+        began = time.monotonic()
+        batch = await self._batches.take(pace.messages, MAX_BYTES)
+        self._idle = not batch
+        full = len(batch) >= pace.messages
+        self._due = began if full else began + pace.every_s
         return batch
 
     async def _commit(self, batch: Sequence[Msg]) -> None:
@@ -107,27 +119,25 @@ class Consumer:
             if rejected := _read(rows, msg):
                 poisoned[index] = rejected
         token = new_id()  # of this batch in this process: retries of an insert that did arrive
-        await self._insert("attempts", ATTEMPT_COLUMNS, merged(rows.attempts), token)
-        await self._insert("requests", REQUEST_COLUMNS, rows.requests, token)
+        await self._insert("attempts", rows.attempts, token)
+        await self._insert("requests", rows.requests, token)
         for index, rejected in poisoned.items():
             await self._dead_letter(batch[index], rejected)
-        for index, msg in enumerate(batch):
-            if index in poisoned:
-                await msg.term()
-            else:
-                await msg.ack()
+            await batch[index].term()
+        self._batches.acknowledge(msg for index, msg in enumerate(batch) if index not in poisoned)
         if rows.newest_ms:
             self._metrics.lag.set(max(0, now_ms() - rows.newest_ms) / 1000)
 
-    async def _insert(self, table: str, columns: Sequence[str], rows: list[Row], token: str) -> None:
+    async def _insert(self, table: str, rows: list[Row], token: str) -> None:
+        columns = blocks.COLUMNS[table]
         for start in range(0, len(rows), BLOCK):
-            block = rows[start : start + BLOCK]
-            data = encode(block)
+            count = len(rows[start : start + BLOCK])
+            block = blocks.encode(table, rows[start : start + BLOCK])
             delay = self._pace.retry_s
             while True:
                 began = time.monotonic()
                 try:
-                    await asyncio.to_thread(self._ledger.insert, table, columns, data, f"{token}-{start}")
+                    await asyncio.to_thread(self._ledger.insert, table, columns, block, f"{token}-{start}")
                     break
                 except LedgerUnavailable as error:
                     self.caught_up = False
@@ -138,7 +148,7 @@ class Consumer:
                     await self._pause(delay)
                     delay = min(delay * 2, self._pace.retry_most_s)
             self._metrics.insert_seconds.observe(time.monotonic() - began)
-            self._metrics.rows.labels(table).inc(len(block))
+            self._metrics.rows.labels(table).inc(count)
 
     async def _dead_letter(self, msg: Msg, rejected: list[Rejected]) -> None:
         """Put what could not be read where a person finds it; retried until the stream has it."""
@@ -154,10 +164,9 @@ class Consumer:
             delay = self._pace.retry_s
             while True:
                 try:
-                    # longer ones are cut here; the whole stays in the events' stream at this sequence
-                    await self._js.publish(
-                        subjects.DEAD_LETTER_COST_ACCOUNTING, item.data[:DEAD_LETTER_BYTES], headers=headers
-                    )
+                    # cut where the server's limit would otherwise be a reason to try for ever
+                    data = item.data[: self._batches.largest]
+                    await self._js.publish(subjects.DEAD_LETTER_COST_ACCOUNTING, data, headers=headers)
                     break
                 except ConnectionClosedError:
                     raise
@@ -187,6 +196,8 @@ class Consumer:
                 await teller
 
     async def _pause(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()

@@ -24,6 +24,8 @@ class Process:
             bus.nc, bus.js, self._ledger, Metrics(), sweep_after_s=settings.sweep_after_s
         )
 
+        bus.on_reconnect(self._service.reconnected)
+
     async def start(self) -> None:
         """Return once events are consumed and questions answered."""
         await self._service.start()

@@ -14,7 +14,7 @@ from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.http.request import Request
 from keyrail.http.server import HttpServer
-        self._api = PublicApi(bus, self._views, self._inbox, self._dispatcher, self._events, settings)
+from keyrail_ingress.api import PublicApi, Views
 from keyrail_ingress.dispatch import Dispatcher
 from keyrail_ingress.doors import DOORS
 from keyrail_ingress.inbox import Inbox
@@ -34,13 +34,7 @@ class Ingress:
         self._events = EventPublisher(bus, subjects.EVENT_REQUEST)
         self._inbox = Inbox(bus)
         self._dispatcher = Dispatcher(bus, self._inbox, self._hearing)
-<<<<<<< HEAD
-        # Read when somebody asks: counting up and down costs more.
-        metrics.REQUESTS_IN_FLIGHT.set_function(lambda: len(self._inbox.open))
         self._api = PublicApi(bus, self._views, self._inbox, self._dispatcher, self._events, settings)
-=======
-        self._face = OpenAIFace(bus, self._views, self._inbox, self._dispatcher, self._events, settings)
->>>>>>> server
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
         self._tokens = KvView(bus, streams.TOKENS.name, self._on_token, self._on_token_gone)
         routes = Routes(

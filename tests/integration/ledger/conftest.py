@@ -10,13 +10,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
-import nats
 import pytest
-from nats.aio.client import Client
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, StorageType, StreamConfig
 from prometheus_client import CollectorRegistry
 
+from keyrail.bus import topology
+from keyrail.bus.client import LeanClient
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.ledger import AttemptsQuery, CostsQuery, LedgerPage, LedgerQuery, RequestQuery
 from keyrail_cost_accounting.app import CostAccounting
@@ -25,7 +24,7 @@ from keyrail_cost_accounting.ledger import ClickHouse, Ledger, open_ledger
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
 
-FAST = Pace(wait_s=0.05, busy_wait_s=0.05, retry_s=0.02, retry_most_s=0.05)
+FAST = Pace(every_s=0.05, settle_s=0.02, retry_s=0.02, retry_most_s=0.05)
 Ask = Callable[[CostsQuery | AttemptsQuery | RequestQuery], Awaitable[LedgerPage]]
 
 
@@ -76,31 +75,12 @@ def ledger(engine: ClickHouse) -> ClickHouse:
 
 
 @pytest.fixture
-async def nc(server: str) -> AsyncIterator[Client]:
-    """A connection; streams and durables are there and empty."""
-    client = await nats.connect(server)
+async def nc(server: str) -> AsyncIterator[LeanClient]:
+    """A connection; streams and durables are there as they are shipped, and empty."""
+    client = LeanClient()
+    await client.connect(server)
     js = client.jetstream()
-    for stream in streams.STREAMS:
-        config = StreamConfig(
-            name=stream.name,
-            subjects=list(stream.subjects),
-            storage=StorageType.FILE,
-            discard=DiscardPolicy.NEW,
-            duplicate_window=stream.duplicate_window_s,
-        )
-        await js.add_stream(config)
-    for durable in streams.DURABLES:
-        await js.add_consumer(
-            durable.stream,
-            ConsumerConfig(
-                durable_name=durable.name,
-                filter_subject=durable.subject,
-                ack_policy=AckPolicy.EXPLICIT,
-                ack_wait=durable.ack_wait_s,
-                max_ack_pending=durable.max_ack_pending,
-                max_deliver=-1,
-            ),
-        )
+    await topology.apply(js)
     yield client
     for stream in streams.STREAMS:
         await js.delete_stream(stream.name)
@@ -108,7 +88,7 @@ async def nc(server: str) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-def js(nc: Client) -> JetStreamContext:
+def js(nc: LeanClient) -> JetStreamContext:
     return nc.jetstream()
 
 
@@ -121,7 +101,7 @@ Start = Callable[[Ledger], Awaitable[CostAccounting]]
 
 
 @pytest.fixture
-async def start(nc: Client, js: JetStreamContext, metrics: Metrics) -> AsyncIterator[Start]:
+async def start(nc: LeanClient, js: JetStreamContext, metrics: Metrics) -> AsyncIterator[Start]:
     """Starts the service on a ledger; drained when the test ends."""
     started: list[CostAccounting] = []
 
@@ -137,7 +117,7 @@ async def start(nc: Client, js: JetStreamContext, metrics: Metrics) -> AsyncIter
 
 
 @pytest.fixture
-def ask(nc: Client) -> Ask:
+def ask(nc: LeanClient) -> Ask:
     """Ask a question over the bus, as control does."""
 
     async def question(query: CostsQuery | AttemptsQuery | RequestQuery) -> LedgerPage:

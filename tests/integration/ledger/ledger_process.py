@@ -10,9 +10,9 @@ import sys
 import threading
 from collections.abc import Sequence
 
-import nats
 from prometheus_client import CollectorRegistry
 
+from keyrail.bus.client import LeanClient
 from keyrail_cost_accounting.app import CostAccounting
 from keyrail_cost_accounting.consumer import Pace
 from keyrail_cost_accounting.ledger import ClickHouse, open_ledger
@@ -27,8 +27,8 @@ def say(word: str) -> None:
 def hang_after_insert(ledger: ClickHouse) -> None:
     insert = ledger.insert
 
-    def once(table: str, columns: Sequence[str], rows: bytes, token: str) -> None:
-        insert(table, columns, rows, token)
+    def once(table: str, columns: Sequence[str], block: bytes, token: str) -> None:
+        insert(table, columns, block, token)
         say("inserted")
         threading.Event().wait()
 
@@ -39,13 +39,14 @@ async def main(url: str, directory: str, mode: str) -> None:
     ledger = open_ledger(directory)
     if mode == "hang":
         hang_after_insert(ledger)
-    nc = await nats.connect(url)
+    nc = LeanClient()
+    await nc.connect(url)
     service = CostAccounting(
         nc,
         nc.jetstream(),
         ledger,
         Metrics(CollectorRegistry()),
-        pace=Pace(wait_s=0.05, busy_wait_s=0.05),
+        pace=Pace(every_s=0.05, settle_s=0.02),
         sweep_after_s=1.0,
     )
     await service.start()

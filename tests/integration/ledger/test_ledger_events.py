@@ -213,6 +213,39 @@ async def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on(
     assert metrics.dead_letters._value.get() == 3  # pyright: ignore[reportPrivateUsage]
 
 
+async def test_a_long_message_that_is_no_event_is_put_aside_whole(
+    js: JetStreamContext, ledger: ClickHouse, start: Start, settled: Settled
+) -> None:
+    long = b"x" * 900_000
+    await js.publish(subjects.EVENT_ATTEMPT, long)
+    await start(ledger)
+    await settled()
+
+    letters = await js.pull_subscribe(subjects.DEAD_LETTERS, stream=streams.DEAD_LETTERS.name)
+    (message,) = await letters.fetch(1, timeout=5)
+    assert message.data == long
+    assert (await js.stream_info(streams.EVENTS.name)).state.messages == 0, "nowhere else is it kept"
+
+
+async def test_a_column_that_a_later_release_adds_stops_no_insert(
+    js: JetStreamContext, ledger: ClickHouse, start: Start, ask: Ask, settled: Settled, metrics: Metrics
+) -> None:
+    await start(ledger)
+    first, second = started(), started()
+    await attempts(js, ended(first))
+    await settled()
+    ledger.command("ALTER TABLE attempts ADD COLUMN later String DEFAULT 'x' AFTER rank")
+    try:
+        await attempts(js, ended(second))
+        await settled()
+        assert metrics.insert_failures._value.get() == 1, "found out by failing once"  # pyright: ignore[reportPrivateUsage]
+        assert (await total(ask))["attempts"] == 2
+        rows = ledger.ask("SELECT later FROM attempts FINAL", {})
+        assert rows == [{"later": "x"}] * 2
+    finally:
+        ledger.command("ALTER TABLE attempts DROP COLUMN later")
+
+
 class Faulty:
     """A ledger that fails for a while, half of the time after it had inserted."""
 
@@ -220,13 +253,13 @@ class Faulty:
         self.inner = inner
         self.failures = failures
 
-    def insert(self, table: str, columns: Sequence[str], rows: bytes, token: str) -> None:
+    def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
         self.failures -= 1
         if self.failures >= 0:
             if self.failures % 2:
-                self.inner.insert(table, columns, rows, token)
+                self.inner.insert(table, columns, block, token)
             raise LedgerUnavailable("injected")
-        self.inner.insert(table, columns, rows, token)
+        self.inner.insert(table, columns, block, token)
 
     def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
         return self.inner.ask(sql, parameters)

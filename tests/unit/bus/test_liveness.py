@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from keyrail.bus.connection import Bus, BusSettings
-from keyrail.bus.liveness import REMEMBER_S, SILENT_S, Heard, Hearing
+from keyrail.bus.liveness import BEAT_S, REMEMBER_S, SILENT_S, Heard, Hearing, until_next
 from keyrail.contracts.signals import Alive
 
 
@@ -57,3 +61,13 @@ async def test_nobody_who_is_leaving_is_addressed_and_no_other_service() -> None
     add(heard, "draining", now, ready=False)
     add(heard, "ingress", now, service="ingress")
     assert {heard.instead("provider-worker", lambda d=d: d / 10) for d in range(10)} == {"a"}
+
+
+@given(st.floats(1.5e9, 2e9))
+def test_beats_fall_on_whole_seconds_and_none_comes_right_after_another(now: float) -> None:
+    pause = until_next(now)
+    assert 0.1 * BEAT_S < pause <= 1.1 * BEAT_S
+    late = (now + pause) % BEAT_S
+    assert min(late, BEAT_S - late) == pytest.approx(0, abs=1e-6)
+    woken_early = now + pause - 0.002
+    assert 0.9 * BEAT_S < until_next(woken_early) <= 1.1 * BEAT_S

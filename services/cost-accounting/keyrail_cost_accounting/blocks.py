@@ -1,0 +1,62 @@
+"""Rows as columns, in Arrow's stream format. Pure.
+
+The engine reads a block of columns for a quarter of what the same rows cost it as JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row
+
+_ID = pa.binary(16)
+_TIME = pa.timestamp("ms", "UTC")
+_TYPES = {
+    "attempt_id": _ID,
+    "request_id": _ID,
+    "rank": pa.uint8(),
+    "revision": pa.uint64(),
+    "epoch": pa.uint32(),
+    "hop": pa.uint32(),
+    "dispatches": pa.uint32(),
+    "stream": pa.bool_(),
+    "estimated": pa.bool_(),
+    "http_status": pa.uint16(),
+    "input_tokens": pa.uint64(),
+    "output_tokens": pa.uint64(),
+    "cache_read_tokens": pa.uint64(),
+    "cache_write_tokens": pa.uint64(),
+    "cache_write_1h_tokens": pa.uint64(),
+    "reasoning_tokens": pa.uint64(),
+    "audio_input_tokens": pa.uint64(),
+    "audio_output_tokens": pa.uint64(),
+    "searches": pa.uint64(),
+    "cost_usd": pa.decimal128(18, 12),
+    "first_byte_ms": pa.uint64(),
+    "first_content_ms": pa.uint64(),
+    "duration_ms": pa.uint64(),
+    "started_at": _TIME,
+    "settled_at": _TIME,
+    "received_at": _TIME,
+}
+
+
+COLUMNS = {"attempts": ATTEMPT_COLUMNS, "requests": REQUEST_COLUMNS}
+_SCHEMAS = {
+    table: pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
+    for table, columns in COLUMNS.items()
+}
+
+
+def encode(table: str, rows: Sequence[Row]) -> bytes:
+    """One block of a table's rows, of which there is at least one."""
+    schema = _SCHEMAS[table]
+    columns = [
+        pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)
+    ]
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as stream:
+        stream.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+    return sink.getvalue().to_pybytes()

@@ -1,0 +1,106 @@
+"""When batches are inserted: soon after a pause, then together."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from nats.js import JetStreamContext
+
+from keyrail.bus.client import LeanClient
+from keyrail.contracts import subjects
+from keyrail.contracts.base import Json, encode_all, new_id, now_ms
+from keyrail.contracts.events import AttemptStarted
+from keyrail_cost_accounting.app import CostAccounting
+from keyrail_cost_accounting.consumer import Pace
+from keyrail_cost_accounting.ledger import ClickHouse, Parameter
+from keyrail_cost_accounting.metrics import Metrics
+
+EVERY_S = 2.5
+
+
+class Watched:
+    """A ledger that notes when something was inserted."""
+
+    def __init__(self, inner: ClickHouse) -> None:
+        self.inner = inner
+        self.times: list[float] = []
+        self.changed = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
+        self.inner.insert(table, columns, block, token)
+        self.times.append(time.monotonic())
+        self._loop.call_soon_threadsafe(self.changed.set)
+
+    def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
+        return self.inner.ask(sql, parameters)
+
+    def command(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> None:
+        self.inner.command(sql, parameters)
+
+
+def started() -> AttemptStarted:
+    return AttemptStarted(
+        attempt_id=new_id(),
+        request_id=new_id(),
+        epoch=0,
+        hop=0,
+        tenant="acme",
+        key_id="k1",
+        strategy="direct",
+        revision=1,
+        provider="openai",
+        model="m",
+        worker="w",
+        started_ms=now_ms(),
+    )
+
+
+async def test_what_comes_after_a_pause_is_inserted_soon_and_what_follows_waits_for_company(
+    nc: LeanClient,
+    js: JetStreamContext,
+    ledger: ClickHouse,
+    metrics: Metrics,
+    settled: Callable[[], Awaitable[None]],
+) -> None:
+    watched = Watched(ledger)
+    service = CostAccounting(nc, js, watched, metrics, pace=Pace(every_s=EVERY_S, settle_s=0.05))
+    await service.start()
+
+    async def publish() -> None:
+        await js.publish(subjects.EVENT_ATTEMPT, encode_all([started()]))
+
+    began = time.monotonic()
+    await publish()
+    await asyncio.wait_for(watched.changed.wait(), 10)
+    assert watched.times[0] - began < EVERY_S, "nobody waits for company after a pause"
+    for _ in range(10):
+        await publish()
+    await settled()
+    assert len(watched.times) == 2, "ten messages, one insert"
+    assert watched.times[1] - watched.times[0] > EVERY_S / 2
+    assert ledger.ask("SELECT count() AS n FROM attempts FINAL", {}) == [{"n": 11}]
+    await service.drain()
+
+
+async def test_a_pull_that_the_server_forgot_is_asked_again(
+    nc: LeanClient,
+    js: JetStreamContext,
+    ledger: ClickHouse,
+    metrics: Metrics,
+    settled: Callable[[], Awaitable[None]],
+) -> None:
+    service = CostAccounting(nc, js, ledger, metrics, pace=Pace(every_s=0.05, settle_s=0.01))
+    await service.start()
+    await nc.flush()  # the pull is out
+    await nc.force_reconnect()
+    while nc.is_reconnecting:
+        await asyncio.sleep(0.01)
+    await service.reconnected()
+    await js.publish(subjects.EVENT_ATTEMPT, encode_all([started()]))
+    async with asyncio.timeout(5):
+        await settled()
+    assert ledger.ask("SELECT count() AS n FROM attempts FINAL", {}) == [{"n": 1}]
+    await service.drain()
