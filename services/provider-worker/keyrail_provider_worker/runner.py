@@ -47,7 +47,6 @@ class Runner:
     def start(self) -> None:
         """Start watching the ingresses."""
         self._loop = asyncio.get_running_loop()  # asking for it costs a system call, and each slip needs it
-        metrics.ATTEMPTS_IN_FLIGHT.set_function(lambda: len(self._running))
         self._tools.bus.on_reconnect(self._on_reconnect)
         self._watch = asyncio.create_task(self._watch_ingresses(), name="watch ingresses")
 
@@ -87,6 +86,7 @@ class Runner:
         assert self._loop is not None
         task = self._loop.create_task(self._run(attempt, body))
         self._running[attempt.id] = (attempt, task)
+        metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
 
     async def on_cancel(self, msg: Msg) -> None:
         """Stop a request's attempts. An empty message only asks whether this worker is there."""
@@ -114,6 +114,7 @@ class Runner:
             log.warning("failure not sent on", extra={"error": type(error).__name__})
         finally:
             self._running.pop(attempt.id, None)
+            metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
 
     async def _after(self, attempt: Attempt, body: bytes, failure: Failure) -> None:
         """Pass the slip on to the next target, or tell the client."""
