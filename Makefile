@@ -53,6 +53,10 @@ bench: .venv/.installed-dev ## measure against direct calls and, where installed
 schemas: .venv/.installed-dev ## write the JSON schemas of the events again
 	$(BIN)/python scripts/export_schemas.py
 
+.PHONY: golden
+golden: .venv/.installed-dev ## write the goldens of all providers again
+	$(BIN)/python scripts/provider_goldens.py
+
 .PHONY: lint
 lint: .venv/.installed-dev ## ruff, formatting and file sizes
 	$(BIN)/ruff check .

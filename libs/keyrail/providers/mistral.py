@@ -55,7 +55,7 @@ PROVIDER = Provider(
         },
         send_stream_options=False,
         roles={"developer": "system"},
-        drop_in_messages=("refusal", "reasoning_content", "reasoning"),
+        drop_in_messages=("name", "refusal", "reasoning_content", "reasoning"),
         short_call_ids=True,
     ),
     cancelled="bills-whole",
