@@ -74,7 +74,7 @@ class Wire(asyncio.Protocol, Transport):
             raise self._failure or error or OSError()
 
     def write(self, payload: bytes) -> None:
-        """Send; uvloop collects what is written in one turn of the loop for one system call."""
+        """Send, or keep in memory what the socket does not take now."""
         assert self._io is not None, "connected"
         self._io.write(payload)
 

@@ -152,6 +152,29 @@ async def test_requests_and_ordinary_subscriptions_work_beside_it(nats: NatsServ
     await bus.close()
 
 
+async def test_a_drain_waits_for_what_nats_pys_own_coroutines_have_not_come_to(nats: NatsServer) -> None:
+    handled: list[bytes] = []
+
+    async def slow_to_hear(error: Exception) -> None:
+        await asyncio.sleep(0.05)
+
+    async def fail(msg: Msg) -> None:
+        raise ValueError
+
+    async def note(msg: Msg) -> None:
+        handled.append(msg.data)
+
+    client = LeanClient()
+    await client.connect(nats.url, user=ADMIN, password=ADMIN, error_cb=slow_to_hear)
+    client.listen("bad", fail, pending=10)
+    ordinary = await client.subscribe("news", cb=note)
+    client.send("bad", b"")
+    client.send("news", b"1")
+    await ordinary.drain()
+    assert handled == [b"1"]
+    await client.close()
+
+
 async def test_what_is_published_while_the_server_is_away_arrives_in_order(nats: NatsServer) -> None:
     bus = await admin(nats)
     got: list[bytes] = []

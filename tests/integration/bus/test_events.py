@@ -129,3 +129,17 @@ async def test_events_that_nobody_waits_for_travel_with_the_next_that_somebody_d
     await asyncio.wait_for(publisher.flush(), 5)
     assert await stored(nats) == ([str(n) for n in range(20)], 6)
     await bus.close()
+
+
+async def test_a_message_that_is_sent_twice_is_stored_once(nats: NatsServer) -> None:
+    bus = await nats.bus("provider-worker")
+    publisher = EventPublisher(bus, subjects.EVENT_ATTEMPT)
+    publisher.start()
+    commit = asyncio.create_task(publisher.commit(event(1)))
+    await asyncio.sleep(0)
+    publisher._try()  # pyright: ignore[reportPrivateUsage] as after an answer that did not come in time
+    await commit
+    await publisher.commit(event(2))
+    assert await stored(nats) == (["1", "2"], 2)
+    await publisher.stop()
+    await bus.close()
