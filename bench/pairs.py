@@ -184,8 +184,13 @@ def measure(*, quick: bool = False) -> Pairs:
     least = {(case.face, case.wire): best(costs) for case, costs in zip(cases, rounds, strict=True)}
     return Pairs(
         pairs=[
-            Pair(face=face, wire=wire, cost=cost, passed=least[face, face])
-            for (face, wire), cost in least.items()
+            Pair(
+                face=case.face,
+                wire=case.wire,
+                cost=least[case.face, case.wire],
+                passed=least[case.face, case.face],
+            )
+            for case in cases
         ]
     )
 

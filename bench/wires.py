@@ -146,7 +146,7 @@ def _messages_request(stream: bool) -> dict[str, Any]:
 
 
 def request(face: Dialect, *, stream: bool = False) -> dict[str, Any]:
-    """What a client of this dialect sends, about 1.3 KB of JSON. Raises KeyError where clients don't speak it."""
+    """What a client of this dialect sends, about a kilobyte as JSON. KeyError where no client speaks it."""
     return _REQUESTS[face](stream)
 
 
@@ -181,12 +181,15 @@ _MESSAGES_USAGE: dict[str, Any] = {
     "output_tokens": EVENTS,
     "service_tier": "standard",
 }
-_GEMINI_USAGE: dict[str, Any] = {
-    "promptTokenCount": 210,
-    "candidatesTokenCount": EVENTS,
-    "totalTokenCount": 210 + EVENTS,
-    "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 210}],
-}
+
+
+def _gemini_usage(words: int) -> dict[str, Any]:
+    return {
+        "promptTokenCount": 210,
+        "candidatesTokenCount": words,
+        "totalTokenCount": 210 + words,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 210}],
+    }
 
 
 def _chat_head(kind: str) -> dict[str, Any]:
@@ -241,13 +244,13 @@ def _messages_answer() -> dict[str, Any]:
     }
 
 
-def _gemini(text: str, finish: str | None) -> dict[str, Any]:
+def _gemini(text: str, finish: str | None, words: int = EVENTS) -> dict[str, Any]:
     candidate: dict[str, Any] = {"content": {"parts": [{"text": text}], "role": "model"}, "index": 0}
     if finish is not None:
         candidate["finishReason"] = finish
     return {
         "candidates": [candidate],
-        "usageMetadata": _GEMINI_USAGE,
+        "usageMetadata": _gemini_usage(words),
         "modelVersion": MODELS["gemini-generate"],
         "responseId": "kD3xaN7fM",
     }
@@ -322,7 +325,7 @@ def stream(wire: Dialect) -> list[bytes]:
         return [*(b"data: %b\n\n" % _pack(chunk) for chunk in _chat_chunks()), b"data: [DONE]\n\n"]
     if wire == "gemini-generate":
         last = EVENTS - 1
-        chunks = (_gemini(word, "STOP" if n == last else None) for n, word in enumerate(WORDS))
+        chunks = (_gemini(word, "STOP" if n == last else None, n + 1) for n, word in enumerate(WORDS))
         return [b"data: %b\r\n\r\n" % _pack(chunk) for chunk in chunks]
     events = _responses_events() if wire == "openai-responses" else _messages_events()
     return [b"event: %b\ndata: %b\n\n" % (event["type"].encode(), _pack(event)) for event in events]

