@@ -130,7 +130,7 @@ class Writer:
         if text:
             self._characters += len(text)
             self._pieces += 1
-            if self._words is not None and len(self._blocks) == 1:
+            if self._words is not None:
                 self._out.append(self._words + _dump(text) + b"}}\n\n")
             else:
                 self._piece("text", _TEXT, text)
