@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import BaseModel
 
-from bench import reference
+from bench import pairs, reference
 from bench.figures import Measured
 from bench.latency import added
 from bench.machine import Machine
@@ -43,6 +43,7 @@ class Report(BaseModel):
     machine: Machine
     targets: dict[str, Measured] = {}
     skipped: dict[str, str] = {}
+    translation: pairs.Pairs | None = None
 
 
 def _chunks(measured: Measured) -> float | None:
@@ -156,8 +157,29 @@ def ceilings(direct: Measured) -> str:
     return align(rows)
 
 
-def checks(targets: dict[str, Measured]) -> list[Check]:
-    """The targets that Keyrail has set itself. Empty when it was not measured."""
+def checks(report: Report) -> list[Check]:
+    """The targets that Keyrail has set itself. Empty when nothing of it was measured."""
+    own = [] if report.translation is None else _translation(report.translation)
+    return [*_gateway(report.targets), *own]
+
+
+def _translation(measured: pairs.Pairs) -> list[Check]:
+    request, chunk = pairs.dearest(measured.pairs)
+    return [
+        Check(
+            name="translation, us/request over pass-through, dearest pair",
+            limit=pairs.REQUEST_LIMIT_US,
+            value=request,
+        ),
+        Check(
+            name="translation, us/chunk over pass-through, dearest pair",
+            limit=pairs.CHUNK_LIMIT_US,
+            value=chunk,
+        ),
+    ]
+
+
+def _gateway(targets: dict[str, Measured]) -> list[Check]:
     keyrail, direct = targets.get("keyrail"), targets.get("direct")
     if keyrail is None:
         return []
@@ -190,6 +212,8 @@ def render(report: Report) -> str:
         parts += [comparison(report.targets), processes(report.targets)]
     if "direct" in report.targets:
         parts.append(ceilings(report.targets["direct"]))
+    if report.translation is not None:
+        parts.append(pairs.render(report.translation))
     if (estimates := reference.render(report.targets)) is not None:
         parts.append(estimates)
     if report.skipped:
@@ -199,6 +223,6 @@ def render(report: Report) -> str:
     ]
     if problems:
         parts.append("\n".join(problems))
-    if lines := [check.line() for check in checks(report.targets)]:
+    if lines := [check.line() for check in checks(report)]:
         parts.append("\n".join(lines))
     return "\n\n".join(parts)

@@ -1,6 +1,7 @@
 """The benchmark: each target in turn on one mock, one table, one file of results.
 
 make bench                                    what is installed, under 3 minutes
+.venv/bin/python -m bench.run --pairs         what translation costs, in this process, about 10 s
 .venv/bin/python -m bench.run --quick         direct and keyrail, about 25 s
 .venv/bin/python -m bench.run --memory 50000  the size of each process over many requests
 """
@@ -17,7 +18,7 @@ from types import FrameType
 
 from pydantic import BaseModel
 
-from bench import memory, report
+from bench import memory, pairs, report
 from bench.children import StartError
 from bench.cpu import Process, ProcessGoneError
 from bench.figures import Measured
@@ -38,6 +39,7 @@ class Options(BaseModel):
     quick: bool
     only: list[str]
     memory: int | None
+    pairs: bool
     must_pass: bool
 
 
@@ -51,6 +53,7 @@ def parse(arguments: list[str]) -> Options:
     )
     parser.add_argument("--only", help=f"targets, with commas: {','.join(NAMES)}")
     parser.add_argument("--memory", type=int, metavar="N", help="send N requests and show how processes grow")
+    parser.add_argument("--pairs", action="store_true", help="only what translation between dialects costs")
     parser.add_argument(
         "--assert", action="store_true", dest="must_pass", help="exit 1 when a target is missed"
     )
@@ -60,7 +63,9 @@ def parse(arguments: list[str]) -> Options:
         parser.error(f"no such target: {', '.join(sorted(unknown))}")
     if given.memory is not None and given.memory < memory.SAMPLES:
         parser.error(f"--memory needs at least {memory.SAMPLES} requests")
-    return Options(quick=given.quick, only=only, memory=given.memory, must_pass=given.must_pass)
+    return Options(
+        quick=given.quick, only=only, memory=given.memory, pairs=given.pairs, must_pass=given.must_pass
+    )
 
 
 def save(kind: str, at: datetime, result: BaseModel) -> Path:
@@ -95,10 +100,28 @@ def compare(options: Options, settings: Settings, folder: Path) -> int:
         for name in options.only:
             if name not in result.skipped:
                 result.targets[name] = one(name, mock, folder, settings, quick=options.quick)
+    if not options.quick:
+        result.translation = pairs.measure()
     print(f"\n{report.render(result)}\n\n{save('', at, result)}")
+    return verdict(result, must_pass=options.must_pass)
+
+
+def verdict(result: report.Report, *, must_pass: bool) -> int:
+    """The exit code: what could not be measured well is an error, a missed target only when it must pass."""
     if any(result.targets[name].problems for name in OWN if name in result.targets):
         return 1
-    return int(options.must_pass and not all(check.passed for check in report.checks(result.targets)))
+    if result.translation is not None and result.translation.problems:
+        return 1
+    return int(must_pass and not all(check.passed for check in report.checks(result)))
+
+
+def translate(options: Options) -> int:
+    """Measure the pairs alone. Returns the exit code."""
+    at = datetime.now(UTC)
+    result = report.Report(time=at.isoformat(timespec="seconds"), quick=options.quick, machine=look())
+    result.translation = pairs.measure(quick=options.quick)
+    print(f"{report.render(result)}\n\n{save('-pairs', at, result)}")
+    return verdict(result, must_pass=options.must_pass)
 
 
 def grow(requests: int, names: list[str], settings: Settings, folder: Path) -> int:
@@ -122,6 +145,8 @@ def _leave(number: int, frame: FrameType | None) -> None:
 def main() -> int:
     """Run what the command line says."""
     options, settings = parse(sys.argv[1:]), Settings()
+    if options.pairs:
+        return translate(options)
     signal.signal(signal.SIGTERM, _leave)  # so that what was started is stopped
     with tempfile.TemporaryDirectory(prefix="keyrail-bench-") as temporary:
         folder = Path(temporary)

@@ -82,8 +82,10 @@ class Joined:
             return b""
         watchers = self._watchers
         for event in events:
-            watcher = watchers.get(type(event))
-            if watcher is not None:
+            kind = type(event)
+            if kind is TextPiece:  # nearly all are
+                self._words(event)
+            elif (watcher := watchers.get(kind)) is not None:
                 watcher(event)
         return self._writer.write(events)
 

@@ -34,16 +34,8 @@ class Splitter:
 
     def feed(self, data: bytes) -> list[tuple[bytes, bytes]]:
         """The events that these bytes complete. Raises TooLong."""
-        # Most reads are one whole event of one line.
-        if (
-            self._started
-            and not self._size
-            and data[:6] == b"data: "
-            and data.find(b"\n") == len(data) - 2
-            and data[-1] == _LF
-            and b"\r" not in data
-        ):
-            return [(b"", data[6:-2])]
+        if self._started and not self._size and (alone := _alone(data)) is not None:
+            return [alone]
         if self._size:
             self._pieces.append(data)
             self._size += len(data)
@@ -53,7 +45,7 @@ class Splitter:
                 return []
             data = b"".join(self._pieces)
             self._pieces.clear()
-        blocks = data.split(b"\n\n") if _CR not in data else _BLANK.split(data)
+        blocks = _split(data)
         rest = blocks.pop()
         self._size = len(rest)
         if rest:
@@ -75,9 +67,36 @@ class Splitter:
             self._started = True
             blocks[0] = blocks[0].removeprefix(_BOM)
         for block in blocks:
-            if (event := read(block)) is not None:
+            if block[:6] == b"data: " and _LF not in block and _CR not in block:
+                found.append((b"", block[6:]))
+            elif (event := read(block)) is not None:
                 found.append(event)
         return found
+
+
+def _alone(data: bytes) -> tuple[bytes, bytes] | None:
+    """The event in a read that is nothing else and of a usual form, as most reads are."""
+    size = len(data)
+    if data[:6] == b"data: ":
+        first = data.find(b"\n")
+        if first == size - 2:
+            return (b"", data[6:-2]) if data[-1] == _LF and _CR not in data else None
+        if first == size - 3 and data[-4:] == b"\r\n\r\n" and data.find(b"\r") == size - 4:
+            return b"", data[6:-4]
+    elif data[:7] == b"event: " and data[-2:] == b"\n\n" and _CR not in data:
+        end = data.find(b"\n")
+        if data[end + 1 : end + 7] == b"data: " and data.find(b"\n", end + 1) == size - 2:
+            return data[7:end].strip(), data[end + 7 : -2]
+    return None
+
+
+def _split(data: bytes) -> list[bytes]:
+    """What blank lines part. A search for each kind of them costs several times as much as for one."""
+    if _CR not in data:
+        return data.split(b"\n\n")
+    if data.count(b"\r\n") == data.count(b"\r") == data.count(b"\n"):
+        return data.split(b"\r\n\r\n")
+    return _BLANK.split(data)
 
 
 def read(block: bytes) -> tuple[bytes, bytes] | None:

@@ -41,24 +41,26 @@ def report(**targets: Measured) -> Report:
 
 
 def test_all_processes_of_keyrail_count_against_its_targets() -> None:
-    found = checks({"direct": measured(), "keyrail": measured(lambda: figures(p50_ms=3.5, cpu=600_000))})
+    found = checks(
+        report(**{"direct": measured(), "keyrail": measured(lambda: figures(p50_ms=3.5, cpu=600_000))})
+    )
     assert [check.value for check in found] == [900.0, 9.0, 2_000.0, 2.5]
     assert [check.passed for check in found] == [False, True, True, True]
 
 
 def test_what_was_not_measured_does_not_pass() -> None:
-    found = checks({"keyrail": Measured()})
+    found = checks(report(**{"keyrail": Measured()}))
     assert len(found) == 4
     assert not any(check.passed for check in found)
 
 
 def test_a_load_without_an_answer_gives_no_figures() -> None:
-    found = checks({"direct": measured(), "keyrail": measured(lambda: figures(answered=0))})
+    found = checks(report(**{"direct": measured(), "keyrail": measured(lambda: figures(answered=0))}))
     assert [check.value for check in found] == [None, None, None, None]
 
 
 def test_without_keyrail_there_are_no_targets_to_miss() -> None:
-    assert checks({"direct": measured()}) == []
+    assert checks(report(**{"direct": measured()})) == []
 
 
 @pytest.mark.parametrize(

@@ -65,3 +65,32 @@ def test_a_read_that_looks_like_a_whole_event_may_go_on_with_another() -> None:
     assert splitter.feed(b"data: b\n") == []
     assert splitter.feed(b"data: c\n\n") == [(b"", b"b\nc")]
     assert splitter.feed(b"data: d\n\n") == [(b"", b"d")]
+
+
+_NAMES = st.sampled_from([b"", b"ping", b"response.output_text.delta"])
+_LINES = st.lists(
+    st.sampled_from([b"{}", b'{"a":"\xc3\xa9"}', b"", b"data: x", b"[DONE]"]), min_size=1, max_size=3
+)
+
+
+@given(
+    st.lists(st.tuples(_NAMES, _LINES), min_size=1, max_size=6),
+    st.sampled_from([b"\n", b"\r\n", b"\r"]),
+    st.lists(st.integers(0, 400), max_size=3),
+)
+def test_events_come_the_same_whatever_ends_their_lines(
+    told: list[tuple[bytes, list[bytes]]], ending: bytes, cuts: list[int]
+) -> None:
+    """Once with an event in each read, once all in one, and cut anywhere."""
+    written: list[bytes] = []
+    for name, lines in told:
+        fields = [b"event: " + name] if name else []
+        fields += [b"data: " + line for line in lines]
+        written.append(b"".join(field + ending for field in fields) + ending)
+    whole = b"".join(written)
+    places = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    anywhere = [whole[begin:end] for begin, end in pairwise(places)]
+    for reads in (written, [whole], anywhere):
+        splitter = sse.Splitter()
+        found = [event for read in reads for event in splitter.feed(read)] + splitter.finish()
+        assert found == [(name, b"\n".join(lines)) for name, lines in told]

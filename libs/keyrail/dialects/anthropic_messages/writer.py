@@ -81,6 +81,7 @@ class Writer:
         self._index = 0
         self._blocks: deque[_Block] = deque()  # the first one is on the wire when `_live`
         self._live = False
+        self._words: bytes | None = None  # before a piece of text, while the block on the wire takes more
         self._calls: dict[int, _Block] = {}
         self._end: End | None = None
         self._refusal = ""
@@ -92,7 +93,10 @@ class Writer:
     def write(self, events: list[Event]) -> bytes:
         """Bytes that are ready to send; empty when these events show nowhere."""
         for event in events:
-            if getattr(event, "candidate", 0) == 0:
+            if type(event) is TextPiece:  # nearly all are
+                if event.candidate == 0:
+                    self._text(event)
+            elif getattr(event, "candidate", 0) == 0:
                 self._BY_TYPE[type(event)](self, event)
         if not self._out:
             return b""
@@ -122,12 +126,24 @@ class Writer:
         self._out.append(_PING)
 
     def _text(self, event: TextPiece) -> None:
-        if event.text:
-            self._characters += len(event.text)
+        text = event.text
+        if text:
+            self._characters += len(text)
             self._pieces += 1
-            self._piece("text", _TEXT, event.text)
+            if self._words is not None:
+                self._out.append(self._words + _dump(text) + b"}}\n\n")
+            else:
+                self._piece("text", _TEXT, text)
+                self._words = self._open_words()
         if event.seal is not None:
             self._whole(trailing_seal(event.seal))
+
+    def _open_words(self) -> bytes | None:
+        """What stands before more words of the block on the wire, when that is the last one and of text."""
+        block = self._blocks[0]
+        if not self._live or len(self._blocks) > 1 or block.kind != "text" or block.complete:
+            return None
+        return (_DELTA % (self._index, _TEXT, b"")).removesuffix(b"}}\n\n")
 
     def _refuse(self, event: RefusalPiece) -> None:
         self._refusal += event.text
@@ -276,6 +292,7 @@ class Writer:
             if not (block.complete or (len(self._blocks) > 1 and _is_whole(block))):
                 return
             block.complete = True
+            self._words = None
             self._out.append(_END % self._index)
             self._index += 1
             self._live = False

@@ -60,7 +60,9 @@ class Pieces:
         if delta.reasoning_content or delta.reasoning or delta.reasoning_details:
             self._thoughts(delta, events)
         content = delta.content
-        if content or choice.logprobs or delta.extra_content:
+        if type(content) is str and content and not choice.logprobs and not delta.extra_content:
+            events.append(TextPiece(content, self._candidate))
+        elif content or choice.logprobs or delta.extra_content:
             self._content(choice, delta, content or "", events)
         if delta.refusal:
             events.append(RefusalPiece(delta.refusal, self._candidate))

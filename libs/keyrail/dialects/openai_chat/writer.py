@@ -43,9 +43,10 @@ _dump = json_text.dump
 class _Candidate:
     """What has been told of one candidate."""
 
-    __slots__ = ("calls", "chars", "images", "sources", "thoughts")
+    __slots__ = ("calls", "chars", "images", "sources", "text_head", "thoughts")
 
     def __init__(self) -> None:
+        self.text_head = b""  # what stands before the words of a piece of plain text
         self.calls: dict[int, int] = {}  # their state by position
         self.chars = 0  # of its text so far
         self.images = 0
@@ -57,7 +58,17 @@ class Writer:
     """Writes one stream. Thoughts go in both usual spellings and as pieces of `reasoning_details`, where
     their seals follow, so that a client can give them back as they were."""
 
-    __slots__ = ("_candidates", "_created", "_head", "_model", "_tail", "_usage", "_with_usage", "_writers")
+    __slots__ = (
+        "_candidates",
+        "_created",
+        "_head",
+        "_model",
+        "_tail",
+        "_text_tail",
+        "_usage",
+        "_with_usage",
+        "_writers",
+    )
 
     def __init__(self, facts: Facts, *, model: str, created: int | None) -> None:
         self._model = model
@@ -67,6 +78,7 @@ class Writer:
         self._candidates: dict[int, _Candidate] = {}
         self._head = b""
         self._tail = b',"usage":null}\n\n' if facts.include_usage else b"}\n\n"
+        self._text_tail = _GO_ON + self._tail
         self._writers: dict[type, Callable[[Any], bytes]] = {
             Begin: self._begin,
             TextPiece: self._text,
@@ -86,6 +98,9 @@ class Writer:
     def write(self, events: list[Event]) -> bytes:
         """Bytes that are ready to send; empty when these events show nowhere."""
         writers = self._writers
+        if len(events) == 1:
+            write = writers.get(type(events[0]))
+            return b"" if write is None else write(events[0])
         return b"".join([write(event) for event in events if (write := writers.get(type(event))) is not None])
 
     def _chunk(self, candidate: int, delta: bytes, end: bytes = _GO_ON) -> bytes:
@@ -98,9 +113,10 @@ class Writer:
         """The first chunk of a candidate, when this is about to be its first: it names the role."""
         if candidate in self._candidates:
             return b""
-        self._candidates[candidate] = _Candidate()
+        state = self._candidates[candidate] = _Candidate()
         if not self._head:
             self._begin(Begin())
+        state.text_head = b'%b{"index":%d,"delta":{"content":' % (self._head, candidate)
         return self._chunk(candidate, b'"role":"assistant","content":"","refusal":null')
 
     def _begin(self, event: Begin) -> bytes:
@@ -115,10 +131,13 @@ class Writer:
 
     def _text(self, event: TextPiece) -> bytes:
         candidate = event.candidate
-        opening = b"" if candidate in self._candidates else self._opening(candidate)
-        self._candidates[candidate].chars += len(event.text)
+        state, opening = self._candidates.get(candidate), b""
+        if state is None:
+            opening = self._opening(candidate)
+            state = self._candidates[candidate]
+        state.chars += len(event.text)
         if event.logprobs is None and event.seal is None:
-            return opening + self._chunk(candidate, b'"content":' + _dump(event.text))
+            return opening + state.text_head + _dump(event.text) + self._text_tail
         delta = _dump(thoughts.with_signature({"content": event.text}, event.seal))[1:-1]
         if event.logprobs is None:
             return opening + self._chunk(candidate, delta)

@@ -28,7 +28,7 @@ class Log:
 
     def delta(self, head: bytes, tail: bytes, text: str) -> None:
         """One event out of its beginning (before the number), its end (after the text) and its text."""
-        self._out.append(b'%s%d,"delta":%s%s' % (head, self.sequence, _dump(text), tail))
+        self._out.append(head + b'%d,"delta":' % self.sequence + _dump(text) + tail)
         self.sequence += 1
 
     def raw(self, data: bytes) -> None:

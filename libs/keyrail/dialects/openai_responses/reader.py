@@ -136,11 +136,13 @@ class Reader:
         return item
 
     def _text(self, event: events.Event) -> None:
-        if event.delta:
-            item = self._item(event.key)
+        text = event.delta
+        if text:
+            key = event.item_id if event.output_index is None else event.output_index
+            parts = (self._items.get(key) or self._item(key)).parts
             place = event.content_index or 0
-            item.parts[place] = item.parts.get(place, 0) + len(event.delta)
-            self._emit(TextPiece(event.delta, logprobs=event.logprobs or None))
+            parts[place] = parts.get(place, 0) + len(text)
+            self._emit(TextPiece(text, 0, event.logprobs or None))
 
     def _text_done(self, event: events.Event) -> None:
         self._rest(event, event.text, TextPiece)

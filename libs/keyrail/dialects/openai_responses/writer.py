@@ -65,6 +65,10 @@ class Writer:
             if self._over or getattr(event, "candidate", 0):
                 continue
             kind = type(event)
+            if kind is TextPiece and self._message is not None and not event.seal:  # nearly all are
+                if event.text or event.logprobs:
+                    self._message.text(event.text, event.logprobs)
+                continue
             if kind is Ping:
                 self._log.raw(b": ping\n\n")
                 continue
