@@ -53,7 +53,7 @@ class Chat:
                 text += "".join(choice.delta.content or "" for choice in chunk.choices)
         except openai.APIError as error:
             raise Interrupted(text) from error
-        final = state.get_final_completion()
+        final = state.current_completion_snapshot
         assert (final.choices[0].message.content or "") == text
         return final
 

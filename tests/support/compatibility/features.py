@@ -14,11 +14,20 @@ from support.compatibility.asking import Answer, Ask, Call, Face, Interrupted
 
 TEXT = "one two three four five six seven eight nine ten eleven twelve"
 TOOLS = ("weather", "time")
-MIDDLE = "error-mid-stream"
+NAMED = {"anthropic": "claude-sonnet-4-6+", "gemini": "gemini-3-pro+", "mistral": "usage-always+"}
+"""What is put before the sandbox's names: models by which the gateway knows what they take, and usage without
+being asked for it."""
+STRICT = {"mistral": "-strict-422"}
+"""Which refusal a field gets that the dialect does not define, where it is not `-strict`."""
 
 
 class Missing(Exception):
     """An answer as it should be, but without what the feature is about."""
+
+
+def named(provider: str, model: str) -> str:
+    """The sandbox's model at a provider, for a client of the gateway."""
+    return f"{provider}/{NAMED.get(provider, '')}{model}{STRICT.get(provider, '-strict')}"
 
 
 @dataclass(frozen=True)
@@ -28,8 +37,8 @@ class Trial:
     face: Face
     provider: str
 
-    def ask(self, model: str, text: str = TEXT, **more: Any) -> Ask:
-        return Ask(f"{self.provider}/{model}", [self.face.user(text)], **more)
+    def ask(self, model: str, text: str = TEXT, *, picture: bool = False, **more: Any) -> Ask:
+        return Ask(named(self.provider, model), [self.face.user(text, image=picture)], **more)
 
     async def answer(self, model: str, text: str = TEXT, **more: Any) -> Answer:
         return await self.face.ask(self.ask(model, text, **more))
@@ -116,8 +125,7 @@ async def json_schema(trial: Trial) -> None:
 
 
 async def image(trial: Trial) -> None:
-    asked = Ask(f"{trial.provider}/image", [trial.face.user("What is this?", image=True)])
-    answer = await trial.face.ask(asked)
+    answer = await trial.answer("image", picture=True)
     if answer.text == "images: none":
         raise Missing
     assert answer.text == "images: image/png"
@@ -156,7 +164,7 @@ async def context(trial: Trial) -> None:
 
 async def mid_stream(trial: Trial) -> None:
     try:
-        answer = await trial.answer(MIDDLE, stream=True)
+        answer = await trial.answer("error-mid-stream", stream=True)
     except Interrupted as broken:
         assert broken.text.strip() == "one two", broken
     else:

@@ -18,7 +18,7 @@ import openai
 from support.compatibility import features
 from support.compatibility.asking import Face
 from support.compatibility.chat import Chat
-from support.compatibility.features import Feature, Missing, Trial
+from support.compatibility.features import Feature, Missing, Trial, named
 from support.compatibility.messages import Messages
 from support.compatibility.responses import Responses
 from support.stack import Stack
@@ -97,12 +97,15 @@ async def _clients(stack: Stack) -> AsyncIterator[tuple[openai.AsyncOpenAI, anth
 
 def _columns(one: openai.AsyncOpenAI, two: anthropic.AsyncAnthropic) -> list[Column]:
     async def embeddings(provider: str) -> None:
-        answer = await one.embeddings.create(model=f"{provider}/echo", input=["one", "two"])
+        answer = await one.embeddings.create(model=named(provider, "echo"), input=["one", "two"])
         assert [len(entry.embedding) for entry in answer.data] == [16, 16]
         assert answer.data[0].embedding != answer.data[1].embedding
 
     async def count_tokens(provider: str) -> None:
-        asked: Any = {"model": f"{provider}/echo", "messages": [{"role": "user", "content": features.TEXT}]}
+        asked: Any = {
+            "model": named(provider, "echo"),
+            "messages": [{"role": "user", "content": features.TEXT}],
+        }
         count = await two.messages.count_tokens(**asked)
         assert 10 < count.input_tokens < 40
 
@@ -125,9 +128,7 @@ async def _on(feature: Feature, face: Face, provider: str) -> None:
 
 async def _all(columns: list[Column]) -> Matrix:
     gate = asyncio.Semaphore(AT_ONCE)
-    tables: dict[str, Table] = {
-        column.path: {name: {} for name in column.features} for column in columns
-    }
+    tables: dict[str, Table] = {column.path: {name: {} for name in column.features} for column in columns}
     faults: list[str] = []
 
     async def one(path: str, name: str, run: Callable[[str], Awaitable[None]], provider: str) -> None:

@@ -64,9 +64,7 @@ def _answer(message: Any) -> Answer:
     used = message.usage
     cached = used.cache_read_input_tokens or 0
     whole = used.input_tokens + cached + (used.cache_creation_input_tokens or 0)
-    content = [
-        block.model_dump(mode="json", exclude_none=True, warnings=False) for block in message.content
-    ]
+    content = [block.model_dump(mode="json", exclude_none=True, warnings=False) for block in message.content]
     for block in content:
         block.pop("parsed_output", None)
     return Answer(

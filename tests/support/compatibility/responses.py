@@ -50,20 +50,22 @@ class Responses:
     async def _streamed(self, body: dict[str, Any]) -> Answer:
         text = thoughts = arguments = ""
         final: Any = None
-        async for event in await self._client.responses.create(**body, stream=True):
-            match event.type:
-                case "response.output_text.delta":
-                    text += event.delta
-                case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
-                    thoughts += event.delta
-                case "response.function_call_arguments.delta":
-                    arguments += event.delta
-                case "error" | "response.failed":
-                    raise Interrupted(text)
-                case "response.completed" | "response.incomplete":
-                    final = event.response
-                case _:
-                    pass
+        stream = await self._client.responses.create(**body, stream=True)
+        try:
+            async for event in stream:
+                match event.type:
+                    case "response.output_text.delta":
+                        text += event.delta
+                    case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
+                        thoughts += event.delta
+                    case "response.function_call_arguments.delta":
+                        arguments += event.delta
+                    case "response.completed" | "response.incomplete":
+                        final = event.response
+                    case _:
+                        pass
+        except openai.APIError as error:
+            raise Interrupted(text) from error
         answer = _answer(final)
         told = (answer.text, answer.thoughts, "".join(call.arguments for call in answer.calls))
         if len(answer.calls) < 2:
