@@ -9,6 +9,9 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 
 from support.compatibility.asking import PNG, SCHEMA, Answer, Ask, Call, Interrupted
 
+TOLD_TO_SHOW = ("gemini/",)
+"""Whose thoughts are shown only to a client that asks to see them: this dialect has no usual way to."""
+
 
 class Chat:
     """Through the `openai` SDK; streams through its own accumulator."""
@@ -32,6 +35,8 @@ class Chat:
             body["tools"] = [{"type": "function", "function": function} for function in functions]
         if ask.think:
             body["reasoning_effort"] = "low"
+            if ask.model.startswith(TOLD_TO_SHOW):
+                body["extra_body"] = {"include_reasoning": True}
         if ask.schema:
             schema = {"name": "place", "schema": SCHEMA, "strict": True}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}

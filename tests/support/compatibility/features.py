@@ -14,7 +14,7 @@ from support.compatibility.asking import Answer, Ask, Call, Face, Interrupted
 
 TEXT = "one two three four five six seven eight nine ten eleven twelve"
 TOOLS = ("weather", "time")
-NAMED = {"anthropic": "claude-sonnet-4-6+", "gemini": "gemini-3-pro+", "mistral": "usage-always+"}
+NAMED = {"anthropic": "claude-sonnet-4-6+", "gemini": "gemini-3-flash+", "mistral": "usage-always+"}
 """What is put before the sandbox's names: models by which the gateway knows what they take, and usage without
 being asked for it."""
 STRICT = {"mistral": "-strict-422"}
@@ -207,14 +207,14 @@ OF_ALL_FACES: dict[str, Feature] = {
     "stream": streamed,
     "usage in a stream": stream_usage,
     "tool call and its result": tool_call,
-    "… streamed": tool_call_streamed,
+    "tool call, streamed": tool_call_streamed,
     "parallel tool calls": parallel,
-    "…  streamed": parallel_streamed,
+    "parallel tool calls, streamed": parallel_streamed,
     "tool call without arguments": no_arguments,
     "thinking shown": thinking,
-    "…   streamed": thinking_streamed,
+    "thinking shown, streamed": thinking_streamed,
     "thinking given back": thinking_back,
-    "…    streamed": thinking_back_streamed,
+    "thinking given back, streamed": thinking_back_streamed,
     "cached tokens in usage": cached,
     "JSON schema": json_schema,
     "image input": image,

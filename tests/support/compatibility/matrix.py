@@ -35,7 +35,8 @@ BASES = {
     "openrouter": "/v1",
 }
 AT_ONCE = 12
-NAMED = re.compile(r"['`\"][a-z][a-z_.\[\]0-9]*['`\"]|^[a-z][a-z_.\[\]0-9]*: ")
+OURS = ("unsupported_parameter", "embeddings_unsupported")
+FIELD = re.compile(r"(model|messages|tools|tool_choice|thinking|output_config)\b[\w.\[\]]*: ")
 
 _dropped: ContextVar[dict[str, None]] = ContextVar("dropped")
 """What the answers of the running trial said was dropped."""
@@ -117,7 +118,7 @@ def _columns(one: openai.AsyncOpenAI, two: anthropic.AsyncAnthropic) -> list[Col
     return [
         Column("/v1/chat/completions", of(Chat(one), probable)),
         Column("/v1/responses", of(Responses(one), probable)),
-        Column("/v1/messages", {**of(Messages(two), {}), "`/v1/messages/count_tokens`": count_tokens}),
+        Column("/v1/messages", {**of(Messages(two), {}), "count_tokens": count_tokens}),
         Column("/v1/embeddings", {"embeddings": embeddings}),
     ]
 
@@ -167,12 +168,10 @@ async def _cell(run: Callable[[str], Awaitable[None]], provider: str) -> str:
 
 
 def _names_parameter(error: openai.APIStatusError | anthropic.APIStatusError) -> bool:
+    """Whether the gateway refused something in the client's request; a provider speaks of its own fields."""
     if error.status_code not in (400, 404):
         return False
+    if isinstance(error, openai.APIStatusError):
+        return bool(error.param) and error.code in OURS
     told: Any = error.body
-    if isinstance(told, dict):
-        told = told.get("error", told)
-        if told.get("param"):
-            return True
-        return NAMED.search(str(told.get("message"))) is not None
-    return False
+    return FIELD.match(told["error"]["message"]) is not None
