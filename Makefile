@@ -6,7 +6,7 @@ BIN := .venv/bin
 
 .PHONY: help
 help: ## list every target
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 .venv/bin/python:
 	python3 -m venv .venv
@@ -48,6 +48,10 @@ proof: .venv/.installed-dev ## run the long proofs in full: kill rounds, soaks, 
 .PHONY: bench
 bench: .venv/.installed-dev ## measure against direct calls and, where installed, LiteLLM and Portkey
 	@$(BIN)/python -m bench.run $(BENCH)
+
+.PHONY: compatibility
+compatibility: .venv/.installed-dev ## try every face with every provider and write the matrix again
+	@PYTHONPATH=tests $(BIN)/python scripts/compatibility.py
 
 .PHONY: schemas
 schemas: .venv/.installed-dev ## write the JSON schemas of the events again

@@ -39,6 +39,9 @@ CODES: dict[FailureKind, str] = {
 }
 """The code of a failure that has none of its own."""
 
+_LOOKED_FOR: frozenset[FailureKind] = frozenset({"context"})
+"""Kinds whose code clients look for, whatever a provider of another dialect calls them."""
+
 CALLERS: frozenset[FailureKind] = frozenset({"bad_request", "context", "model_missing", "policy"})
 """Kinds that the caller can do something about."""
 
@@ -115,6 +118,13 @@ def failure_of(
         error=None if concealed or told.error is None else json_text.small_object(told.error, _ERROR_BYTES),
         error_dialect=told.dialect,
     )
+
+
+def code_of(failure: Failure) -> str | None:
+    """The code of a failure for OpenAI's clients, in whose dialects it is a field."""
+    if failure.kind in _LOOKED_FOR:
+        return CODES[failure.kind]
+    return failure.code or CODES.get(failure.kind)
 
 
 def _message(provider: str, kind: FailureKind, status: int, text: str) -> str:

@@ -65,6 +65,7 @@ MODELS = (
     "usage-none",
     "usage-nonsense",
     "late-usage",
+    "usage-always",
     "echo-strict",
     "echo-strict-422",
     "flaky-3",
@@ -126,6 +127,7 @@ class Behaviour:
     no_usage: bool = False
     nonsense_usage: bool = False
     late_usage: bool = False
+    unasked_usage: bool = False
     logprobs: bool = False
     strict: bool = False
     detailed: bool = False
@@ -164,6 +166,7 @@ _PLAIN: dict[str, dict[str, Any]] = {
     "usage-none": {"no_usage": True},
     "usage-nonsense": {"nonsense_usage": True},
     "late-usage": {"late_usage": True},
+    "usage-always": {"unasked_usage": True},
     "logprobs": {"logprobs": True},
     **{f"error-{kind}": {"fault": "refuse", "kind": kind} for kind in get_args(Kind)},
 }
@@ -178,6 +181,8 @@ _NUMBERED: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "bytes": ("size", 0, 64 * 1024 * 1024, {"content": "bytes"}),
     "flaky": ("flaky", 1, 1_000_000, {}),
 }
+_NAMES = re.compile(r"(claude|gemini)-[a-z0-9.-]+")
+"""Of models by which a gateway knows what they take. They do nothing here."""
 _WAITS = {"stall": "stall_s", "slow": "slow_s"}
 _LONGEST_WAIT_S = 600.0
 _NUMBER = re.compile(r"([a-z-]+)-([0-9]{1,9})(ms|s)?")
@@ -199,7 +204,10 @@ def parse(model: str) -> Behaviour | None:
         if model.endswith(suffix):
             model = model.removesuffix(suffix)
             fields.update(more)
-    for name in model.split("+"):
+    names = [name for name in model.split("+") if not _NAMES.fullmatch(name)]
+    if not names:
+        return None
+    for name in names:
         part = _PLAIN.get(name) or _numbered(name)
         if part is None or not fields.keys().isdisjoint(part):
             return None

@@ -153,11 +153,13 @@ class Turns:
 
     def _assistant(self, message: Message, param: str) -> None:
         parts: list[dict[str, Any]] = []
+        sealed = any(type(part) is Call and part.seal for part in message.parts)
         seal: str | None = None  # one that travelled apart from the part it belongs to
         for place, part in enumerate(message.parts):
             if type(part) is Thinking:
                 if part.seal_kind != "gemini" or not part.seal:
-                    self.dropped[f"{param}.thinking"] = None
+                    if part.seal or not sealed:  # else the call's seal stands for these words
+                        self.dropped[f"{param}.thinking"] = None
                 elif part.text:
                     parts.append({"text": part.text, "thought": True, "thoughtSignature": part.seal})
                 else:

@@ -11,8 +11,8 @@ from keyrail.dialects.counts import estimate_usage
 from keyrail.dialects.failures import (
     BODY_BYTES,
     CALLERS,
-    CODES,
     Told,
+    code_of,
     failure_of,
     garbage,
     headers_of,
@@ -99,7 +99,7 @@ def _object(failure: Failure) -> dict[str, Any]:
         "message": failure.message,
         "type": _type(failure.kind),
         "param": failure.param,
-        "code": failure.code or CODES.get(failure.kind),
+        "code": code_of(failure),
     }
 
 

@@ -10,8 +10,8 @@ from keyrail.dialects import json_text, sse
 from keyrail.dialects.failures import (
     BODY_BYTES,
     CALLERS,
-    CODES,
     Told,
+    code_of,
     failure_of,
     garbage,
     headers_of,
@@ -143,7 +143,7 @@ def _object(failure: Failure) -> dict[str, Any]:
         "message": failure.message,
         "type": _type(failure),
         "param": failure.param,
-        "code": failure.code or CODES.get(failure.kind),
+        "code": code_of(failure),
     }
 
 

@@ -10,7 +10,9 @@ from keyrail_sandbox import seals
 from keyrail_sandbox.ask import Refusal
 
 OWNER = "gemini"
-FILLER = "skip_thought_signature_validator"
+FILLERS = ("skip_thought_signature_validator", "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I=")
+"""What stands for a seal that nobody has: as it is, and as SDKs send these bytes."""
+
 """Stands for a signature in a history that came from elsewhere."""
 
 _Dict = dict[str, Any]
@@ -141,7 +143,7 @@ def _part_problem(part: _Dict) -> str | None:
             if not isinstance(cast("_Dict", given).get(inner, {}), dict):
                 return f".{name}.{inner}: must be an object."
     signature = part.get("thoughtSignature")
-    if signature is None or signature == FILLER:
+    if signature is None or signature in FILLERS:
         return None
     covered = seals.covered_by(OWNER, str(signature).translate(_STANDARD))
     expected = seals.digest("") if call is None else seals.call_digest(call["name"], call.get("args", {}))

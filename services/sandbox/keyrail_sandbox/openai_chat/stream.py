@@ -27,7 +27,8 @@ class ChunkEvents:
 
     def __init__(self, ask: Ask, answer: Answer, behaviour: Behaviour) -> None:
         self._ask, self._answer, self._behaviour = ask, answer, behaviour
-        self._with_usage = ask.include_usage and not behaviour.no_usage
+        asked = ask.include_usage or behaviour.unasked_usage
+        self._with_usage = asked and not behaviour.no_usage
         self._head = b"data: " + head(b"chat.completion.chunk", ask)
         self._tail = b',"usage":null}\n\n' if self._with_usage else b"}\n\n"
         self._after = b'},"logprobs":null,"finish_reason":null}]' + self._tail
