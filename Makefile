@@ -51,7 +51,7 @@ bench: .venv/.installed-dev ## measure against direct calls and, where installed
 
 .PHONY: compatibility
 compatibility: .venv/.installed-dev ## try every face with every provider and write the matrix again
-	@PYTHONPATH=tests $(BIN)/python scripts/compatibility.py
+	@PYTHONPATH=tests $(BIN)/python -m support.compatibility
 
 .PHONY: schemas
 schemas: .venv/.installed-dev ## write the JSON schemas of the events again

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ async def tried(home: Path, sandbox_url: str) -> Matrix:
 
 
 @asynccontextmanager
-async def _clients(stack: Stack) -> AsyncIterator[tuple[openai.AsyncOpenAI, anthropic.AsyncAnthropic]]:
+async def _clients(stack: Stack) -> AsyncGenerator[tuple[openai.AsyncOpenAI, anthropic.AsyncAnthropic]]:
     async def listen(response: Any) -> None:
         names = response.headers.get("x-keyrail-dropped", "")
         _dropped.get().update(dict.fromkeys(name for name in names.split(", ") if name))
@@ -114,7 +114,7 @@ def _columns(one: openai.AsyncOpenAI, two: anthropic.AsyncAnthropic) -> list[Col
         every = {**features.OF_ALL_FACES, **more}
         return {name: partial(_on, feature, face) for name, feature in every.items()}
 
-    probable = {"logprobs": features.logprobs}
+    probable: dict[str, Feature] = {"logprobs": features.logprobs}
     return [
         Column("/v1/chat/completions", of(Chat(one), probable)),
         Column("/v1/responses", of(Responses(one), probable)),

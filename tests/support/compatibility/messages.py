@@ -76,6 +76,6 @@ def _answer(message: Any) -> Answer:
             if block.type == "tool_use"
         ],
         usage=(whole, used.output_tokens, cached),
-        finish=FINISHES.get(message.stop_reason, message.stop_reason),
+        finish=FINISHES.get(message.stop_reason or "", "other"),
         turn=[{"role": "assistant", "content": content}],
     )

@@ -11,10 +11,11 @@ PAGE = Path(__file__).parents[3] / "docs" / "compatibility.md"
 _HEAD = """\
 # Compatibility
 
-What a client of each face gets from each built-in provider: `yes`, `dropped: NAME` (the answer is fine without what
-`x-keyrail-dropped` names), or `refused` (a 400 that names the parameter). Every cell is a test that ran: `make compatibility`
-drives the official SDKs through the whole stack against the [sandbox](sandbox.md), which speaks each provider's dialect and
-refuses fields and seals that this dialect would not take, and `make test` fails when a cell differs from this page.
+What a client of each API gets from each built-in provider: `yes`, `dropped: NAME` (fine but for what
+`x-keyrail-dropped` names), or `refused` (a 400 that names the parameter). Every cell is a test that ran:
+`make compatibility` drives the official SDKs through the whole stack to the [sandbox](sandbox.md), which
+speaks each provider's dialect and refuses what that does not define, and `make test` fails where this page is
+wrong.
 """
 _TITLES = {
     "/v1/chat/completions": "Chat completions",
@@ -30,14 +31,14 @@ _NOTES = {
     ),
     "thinking given back": (
         "back",
-        "The next turn has the thoughts as the client's SDK keeps them. anthropic's, gemini's and those of Responses are"
-        " sealed, and the sandbox refuses the turn unless the seal comes back whole. In chat there are no seals: the words go"
-        " back to who takes them, and from a chat client to mistral they are left out without being named.",
+        "The next turn holds what the client's SDK keeps of the last one. Thoughts of anthropic, gemini and"
+        " providers asked in Responses are sealed, and the sandbox refuses the turn when the seal does not"
+        " come back whole. Providers asked in chat seal nothing: the words go back to those that take them.",
     ),
     "JSON schema": ("models", "Tried with `claude-sonnet-4-6` and `gemini-3-flash`: older models take less."),
     "count_tokens": (
         "count",
-        "Counted by providers that are asked in Messages or generateContent, estimated by Keyrail for the others.",
+        "Counted by providers that are asked in Messages or generateContent, estimated for the others.",
     ),
 }
 

@@ -10,7 +10,9 @@ from typing import Any, get_args
 import pytest
 
 from keyrail.contracts.failures import Failure, FailureKind
+from keyrail.dialects.anthropic_messages import errors as anthropic
 from keyrail.dialects.openai_chat.errors import classify, render, render_event
+from keyrail.dialects.openai_responses import errors as responses
 from keyrail.dialects.taxonomy import client_status
 
 
@@ -242,3 +244,12 @@ def test_every_kind_has_a_status_and_an_openai_error(kind: FailureKind) -> None:
     assert event.startswith(b"data: ")
     assert event.endswith(b"\n\n")
     assert json.loads(event[6:])["error"] == error
+
+
+@pytest.mark.parametrize("write", [render, responses.render])
+def test_a_prompt_that_is_too_long_has_the_code_that_clients_look_for(write: Any) -> None:
+    told = json.dumps(
+        {"type": "error", "error": {"type": "invalid_request_error", "message": "prompt is too long: 9 > 8"}}
+    )
+    _, _, body = write(anthropic.classify("anthropic", 400, {}, told.encode()))
+    assert json.loads(body)["error"]["code"] == "context_length_exceeded"

@@ -103,3 +103,19 @@ def test_a_result_in_parts_becomes_text_where_it_must() -> None:
 
 def test_no_two_ids_share_their_short_form() -> None:
     assert len({chat.short_id(f"call_{number}") for number in range(20_000)}) == 20_000
+
+
+def test_thoughts_in_the_other_spelling_go_back_in_the_providers_own() -> None:
+    turn = {"role": "assistant", "content": "Ah.", "reasoning_content": "Hm."}
+    cerebras = fitted("cerebras", {"messages": [*ASK, turn]})
+    assert cerebras.body["messages"][1] == {"role": "assistant", "content": "Ah.", "reasoning": "Hm."}
+    both = fitted("cerebras", {"messages": [*ASK, {**turn, "reasoning": "Own."}]})
+    assert both.body["messages"][1] == {"role": "assistant", "content": "Ah.", "reasoning": "Own."}
+    assert cerebras.dropped == both.dropped == ()
+
+
+def test_thoughts_that_a_provider_does_not_take_are_named() -> None:
+    turn = {"role": "assistant", "content": "Ah.", "reasoning_content": "Hm.", "reasoning": None}
+    mistral = fitted("mistral", {"messages": [*ASK, turn]})
+    assert mistral.body["messages"][1] == {"role": "assistant", "content": "Ah."}
+    assert mistral.dropped == ("messages[1].reasoning_content",)

@@ -228,6 +228,17 @@ def test_the_first_call_of_each_step_is_signed_for_models_that_need_it() -> None
     assert FILLER in str(contents(*history, model="gemini-flash-latest"))
 
 
+def test_words_whose_seal_is_on_the_call_are_no_loss() -> None:
+    written = write(
+        said("user", "Hi"),
+        said("assistant", Thinking("bare"), Call("1", "f", "{}", seal="s")),
+        said("user", Result("1", [Text("42")])),
+    )
+    (part,) = written.body["contents"][1]["parts"]
+    assert part["thoughtSignature"] == "s"
+    assert written.dropped == ()
+
+
 def test_thinking_of_another_maker_is_dropped_and_never_shown() -> None:
     written = write(
         said("user", "Hi"),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from string import ascii_letters, digits
-from typing import Any, cast
+from typing import Any, cast, get_args
 
-from keyrail.contracts.quirks import Quirks
+from keyrail.contracts.quirks import Quirks, Thoughts
 
 _ALPHABET = digits + ascii_letters
 _ID = 9
-_HARMLESS = frozenset({"refusal", "reasoning", "reasoning_content"})
+_HARMLESS = frozenset({"refusal"})
 """Fields of messages whose absence nobody needs to hear of: the model's own words about its words."""
+_THOUGHTS = frozenset(get_args(Thoughts))
 
 
 def touches_messages(quirks: Quirks) -> bool:
@@ -41,7 +42,10 @@ def _message(index: int, message: Any, quirks: Quirks, dropped: list[str]) -> An
             continue
         # The name of a tool is part of its result, that of a person a courtesy.
         if name in quirks.drop_in_messages and not (name == "name" and fields.get("role") == "tool"):
-            if value is not None and name not in _HARMLESS:
+            if name in _THOUGHTS and quirks.thoughts is not None:
+                if value and not fields.get(quirks.thoughts):  # else they go along in the provider's spelling
+                    found[quirks.thoughts] = value
+            elif value not in (None, "") and name not in _HARMLESS:
                 dropped.append(f"messages[{index}].{name}")
             continue
         found[name] = value
