@@ -29,13 +29,13 @@ aliases: {{gpt-6-astra: openai/gpt-6-astra}}
 STORED = "nothing is stored, so nothing can be fetched, listed, changed, cancelled or deleted"
 NOT_SERVED = {
     r"chat\.completions\.test_messages\.": STORED,
-    r"chat\.test_(amended_)?completions\..*_(retrieve|update|list|delete)\b": STORED,
-    r"chat\.test_(amended_)?completions\..*_list_with_all_params": STORED,
+    r"chat\.test_completions\..*_(retrieve|update|list|delete)\b": STORED,
+    r"chat\.test_completions\..*_list_with_all_params": STORED,
     r"chat\.test_completions\..*create_with_all_params": "a limit of 0 tokens is refused, as OpenAI does",
     r"test_models\..*_delete\b": "models are the provider's: a gateway doesn't delete them",
-    r"test_(amended_)?responses\..*_(retrieve|delete|cancel)\b": STORED,
-    r"test_(amended_)?responses\..*_retrieve_(with_all_params_)?overload": STORED,
-    r"test_(amended_)?responses\..*_compact": "conversations aren't compacted",
+    r"test_responses\..*_(retrieve|delete|cancel)\b": STORED,
+    r"test_responses\..*_retrieve_(with_all_params_)?overload": STORED,
+    r"test_responses\..*_compact": "conversations aren't compacted",
     r"test_responses\..*_create_with_all_params": "refers to what is stored",
     r"test_responses\..*_create_overload": "names no model, and a gateway routes by the model",
     r"responses\.test_input_items\.": STORED,
@@ -44,7 +44,7 @@ NOT_SERVED = {
 """Tests that pass directly and not through the gateway, and why: exactly these."""
 
 CREATES = ("/v1/chat/completions", "/v1/responses", "/v1/embeddings")
-EVERY = "create or models"
+EVERY = "not amended or create"
 FEW = "strict and not Async and (create or models or input_tokens)"
 
 
@@ -83,7 +83,9 @@ async def healthy(url: str) -> None:
 
 
 def reason(name: str) -> str | None:
-    """Why a test is expected to fail through the gateway."""
+    """Why a test is expected to fail through the gateway. The SDK itself refuses an empty id, asking nobody."""
+    if ".test_path_params_" in name:
+        return None
     return next((why for pattern, why in NOT_SERVED.items() if re.search(pattern, name)), None)
 
 
@@ -125,4 +127,4 @@ async def test_what_the_sdks_tests_create_directly_they_create_through_the_gatew
 async def test_every_test_of_the_sdk_that_passes_directly_passes_through_the_gateway(
     suite: Suite, mock: str, make_stack: Callable[..., Stack]
 ) -> None:
-    await compare(suite, mock, make_stack, "Test")
+    await compare(suite, mock, make_stack, EVERY)

@@ -68,6 +68,7 @@ class Suite:
             stderr=asyncio.subprocess.STDOUT,
         )
         output, _ = await process.communicate()
+        (self._folder / "output.txt").write_bytes(output)
         assert process.returncode in (0, 1), output.decode()[-3000:]
         cases = ElementTree.parse(report).getroot().iter("testcase")
         return {_name(case): len(case) == 0 for case in cases}

@@ -85,7 +85,6 @@ RESPONSE_STREAM = [
     _event(0, "response.created", response=RESPONSE_BODY | {"status": "in_progress"}),
     _event(1, "response.output_text.delta", delta="string", logprobs=[], **PART),
     _event(2, "response.completed", response=RESPONSE_BODY | {"status": "completed"}),
-    DONE,
 ]
 
 COMPLETION = "/chat/completions/{id}"
@@ -155,7 +154,7 @@ def _operation(operation: Operation, schemas: Any) -> dict[str, Any]:
         content = {"application/json": {"schema": next(schemas)}}
         written["requestBody"] = {"required": True, "content": content}
     if operation.stream is not None:
-        answer["content"]["text/event-stream"] = {"example": operation.stream}
+        answer["content"]["text/event-stream"] = {"schema": {"type": "object"}, "example": operation.stream}
     return written
 
 
