@@ -44,8 +44,8 @@ AMENDED = {
         (r"background=True", "background=False", "nothing runs in the background"),
     ),
 }
-"""Copies of tests that as they are can't pass through a gateway that stores nothing: what is replaced by what, and
-why. They are run besides the tests as they are, so that all other parameters are proved too."""
+"""Copies of tests that as they are can't pass through a gateway that stores nothing: what is
+replaced by what, and why. They are run besides the tests as they are, so that all other parameters are proved too."""
 
 
 class Suite:
@@ -108,7 +108,9 @@ def _do(*command: str) -> None:
 
 def _pin(name: str) -> str:
     """The requirement with all of its hashes, without extras: the wheel's and the source's."""
-    found = re.search(rf"^{name}(\[\w+\])?(==(?:[^\n]*\\\n)+[^\n]*\n)", REQUIREMENTS.read_text(), re.MULTILINE)
+    found = re.search(
+        rf"^{name}(\[\w+\])?(==(?:[^\n]*\\\n)+[^\n]*\n)", REQUIREMENTS.read_text(), re.MULTILINE
+    )
     assert found is not None
     assert found[2].startswith(f"=={version(name)} "), "the suite is of another version than the SDK here"
     return name + found[2]

@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import httpx
@@ -43,12 +43,12 @@ class Recorder:
 
 
 @contextlib.asynccontextmanager
-async def recording(url: str) -> AsyncIterator[tuple[str, Recorder]]:
+async def recording(url: str) -> AsyncGenerator[tuple[str, Recorder]]:
     """The recorder's own URL, and what it keeps."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with httpx.AsyncClient(base_url=url, timeout=60.0) as target:
             recorder = Recorder(target)
-            config = uvicorn.Config(recorder, log_level="error", lifespan="off")  # pyright: ignore[reportArgumentType]
+            config = uvicorn.Config(recorder, log_level="error", lifespan="off")
             server = uvicorn.Server(config)
             running = asyncio.create_task(server.serve([listener]))
             yield f"http://127.0.0.1:{listener.getsockname()[1]}", recorder

@@ -1,7 +1,7 @@
-"""An OpenAPI document written from the types of the official SDK: what its own tests may send and must be answered.
+"""An OpenAPI document written from the types of the official SDK: what its tests send and are answered.
 
-The official document is in no package registry. The SDK is generated from it, so its types say the same of every
-parameter, and are never older than the tests.
+The official document is in no package registry. The SDK is generated from it, so its types say the same of
+every parameter, and are never older than the tests.
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ def _page(item: dict[str, Any]) -> dict[str, Any]:
 
 
 def _parameters(operation: Operation) -> list[dict[str, Any]]:
-    written: list[dict[str, Any]] = [{"name": name, "in": "query", "schema": QUERY.get(name, {})} for name in operation.query]
+    written: list[dict[str, Any]] = [
+        {"name": name, "in": "query", "schema": QUERY.get(name, {})} for name in operation.query
+    ]
     if "{id}" in operation.path:
         written.append({"name": "id", "in": "path", "required": True, "schema": {"type": "string"}})
     return written
