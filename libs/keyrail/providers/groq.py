@@ -12,6 +12,7 @@ PROVIDER = Provider(
     env=("GROQ_API_KEY",),
     quirks=Quirks(
         drop_message_nulls=True,  # a null function_call in the history is refused
+        drop=("logprobs", "top_logprobs", "logit_bias"),  # a 400, whatever their value
         drop_in_messages=("name",),
         thoughts="reasoning",
     ),
