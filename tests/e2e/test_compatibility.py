@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
+import pytest
 from support.compatibility.matrix import BASES, tried
 from support.compatibility.page import PAGE, render
 
@@ -15,6 +16,7 @@ def test_every_built_in_provider_has_a_column() -> None:
     assert set(BASES) == set(registry.load()) - {"sandbox"}
 
 
+@pytest.mark.timeout(180)  # 15 s on an idle machine
 async def test_the_page_says_what_happens(tmp_path: Path, sandbox_url: str) -> None:
     matrix = await tried(tmp_path / "home", sandbox_url)
     assert not matrix.faults, "\n".join(["neither yes, nor dropped, nor refused:", *matrix.faults])
