@@ -65,7 +65,7 @@ def test_what_a_provider_may_know_passes(change: dict[str, Any]) -> None:
         ({"input": [{**OUTPUT, "output": None}]}, "input[0].output"),
         ({"instructions": ["a"]}, "instructions"),
         ({"temperature": 3}, "temperature"),
-        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"max_output_tokens": -1}, "max_output_tokens"),
         ({"include": ["a", 1]}, "include[1]"),
         ({"text": {"format": "json"}}, "text.format"),
         ({"tools": [1]}, "tools[0]"),

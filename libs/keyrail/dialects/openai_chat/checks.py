@@ -117,7 +117,7 @@ def _content(param: str, role: str, content: Any) -> Failure | None:
     return parts(param, cast("list[Any]", content))
 
 
-_tokens = integer(1, MAX_TOKENS)
+_tokens = integer(0, MAX_TOKENS)  # whether 0 means anything is for the provider to say
 _penalty = number(-2, 2)
 
 _RULES: dict[str, Check] = {

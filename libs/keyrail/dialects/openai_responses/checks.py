@@ -131,7 +131,7 @@ _RULES: dict[str, Check] = {
     "stream_options": an_object,
     "store": boolean,
     "background": boolean,
-    "max_output_tokens": integer(1, MAX_TOKENS),
+    "max_output_tokens": integer(0, MAX_TOKENS),
     "max_tool_calls": integer(0, MAX_TOKENS),
     "temperature": number(0, 2),
     "top_p": number(0, 1),
