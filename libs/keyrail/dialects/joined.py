@@ -82,10 +82,9 @@ class Joined:
             return b""
         watchers = self._watchers
         for event in events:
-            kind = type(event)
-            if kind is TextPiece:  # nearly all are
+            if type(event) is TextPiece:  # nearly all are
                 self._words(event)
-            elif (watcher := watchers.get(kind)) is not None:
+            elif (watcher := watchers.get(type(event))) is not None:
                 watcher(event)
         return self._writer.write(events)
 

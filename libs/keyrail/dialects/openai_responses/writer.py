@@ -64,11 +64,11 @@ class Writer:
         for event in events:
             if self._over or getattr(event, "candidate", 0):
                 continue
-            kind = type(event)
-            if kind is TextPiece and self._message is not None and not event.seal:  # nearly all are
+            if type(event) is TextPiece and self._message is not None and not event.seal:  # nearly all are
                 if event.text or event.logprobs:
                     self._message.text(event.text, event.logprobs)
                 continue
+            kind = type(event)
             if kind is Ping:
                 self._log.raw(b": ping\n\n")
                 continue
