@@ -45,7 +45,7 @@ AMENDED = {
     ),
 }
 """Copies of tests that as they are can't pass through a gateway that stores nothing: what is
-replaced by what, and why. They are run besides the tests as they are, so that all other parameters are proved too."""
+replaced by what, and why. They run besides the tests as they are, so that other parameters are proved."""
 
 
 class Suite:
