@@ -110,7 +110,7 @@ REPORTED = {
 def golden(name: str) -> dict[str, Any]:
     """What the file of this provider should hold."""
     provider = registry.load()[name]
-    model = MODELS.get(name) or next(iter(provider.models))
+    model = MODELS.get(name) or next(iter((*provider.models, *catalogue.models(name))))
     config = provider.config(provider.base_url or "http://127.0.0.1:9")
     asked = endpoint.spoken(config, "openai-chat")
     facts = Facts(model=REQUEST["model"], stream=True)
