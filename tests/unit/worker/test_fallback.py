@@ -69,3 +69,20 @@ def test_what_a_provider_does_not_take_is_named_in_one_safe_header() -> None:
     long = dict(render.head(SLIP, tuple(f"field{number}" for number in range(999))).headers)
     assert len(long["x-keyrail-dropped"]) == render.MAX_DROPPED
     assert "x-keyrail-dropped" not in dict(render.head(SLIP, ()).headers)
+
+
+@pytest.mark.parametrize("kind", ["auth", "money", "no_key"])
+def test_a_key_that_was_refused_is_not_tried_again_for_another_model(kind: FailureKind) -> None:
+    groq, other, openai = Target(provider="groq", model="a"), Target(provider="groq", model="b"), TARGETS[1]
+    slip = SLIP.replace(plan=Plan(strategy="fallback", targets=(groq, other, openai), route="fast"))
+    following = fallback.next_slip(slip, spent(kind), 1_000, head_sent=False)
+    assert following is not None
+    assert (following.target, following.hop) == (openai, 1)
+    limited = fallback.next_slip(slip, spent("rate"), 1_000, head_sent=False)
+    assert limited is not None
+    assert limited.target == other
+    back = slip.replace(plan=Plan(strategy="fallback", targets=(groq, openai, other), route="fast"))
+    second = fallback.next_slip(back, spent(kind), 1_000, head_sent=False)
+    assert second is not None
+    failed = Spent(attempt_id="b", provider="openai", model="b", failure=spent("server").failure)
+    assert fallback.next_slip(second, failed, 1_000, head_sent=False) is None
