@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import ssl
 from collections.abc import Callable
 from typing import cast
@@ -60,8 +61,8 @@ class Wire(asyncio.Protocol, Transport):
         return line
 
     async def read(self, buffer_size: int) -> bytes:
-        """Not used: see `read_into`."""
-        raise NotImplementedError
+        """Nothing is to be had here: what comes goes to `read_into`. nats-py's interface has both."""
+        raise io.UnsupportedOperation("read")
 
     async def read_into(self, feed: Callable[[bytes], None]) -> None:
         """Give all that comes to `feed`, as it comes. Returns at the stream's end, raises what broke it."""

@@ -35,8 +35,8 @@ class Way(Protocol):
         """A 200's body as the client reads it."""
         ...
 
-    def relay(self) -> Relay:
-        """What a streamed answer goes through."""
+    def relay(self) -> Relay | None:
+        """What a streamed answer goes through; None for what is never streamed."""
         ...
 
     def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
@@ -51,9 +51,9 @@ class _Whole:
         self._provider = provider
         self._dialect: Dialect = dialect
 
-    def relay(self) -> Relay:
-        """Nobody asks: checks of the request have seen to it."""
-        raise NotImplementedError
+    def relay(self) -> None:
+        """There is none."""
+        return
 
     def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """The Failure behind an answer that is not a 200."""

@@ -6,6 +6,7 @@ one thread alone, the event loop's. Names and exposition are the same.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
@@ -107,14 +108,14 @@ class _Family(Collector, Generic[C, F]):
             self._sample(family, values, child)
         yield family
 
-    def _child(self) -> C:
-        raise NotImplementedError
+    @abstractmethod
+    def _child(self) -> C: ...
 
-    def _family(self) -> F:
-        raise NotImplementedError
+    @abstractmethod
+    def _family(self) -> F: ...
 
-    def _sample(self, family: F, values: Sequence[str], child: C) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _sample(self, family: F, values: Sequence[str], child: C) -> None: ...
 
 
 class Counter(_Family[Count, CounterMetricFamily]):

@@ -88,8 +88,10 @@ class Call:
             self._on_head(response, prepared.secret)
             if response.status != 200:
                 return await self._refused(response, prepared.way)
-            if self.slip.facts.stream and "text/event-stream" in response.headers.get("content-type", ""):
-                return await self._stream(response, prepared.way.relay())
+            streams = "text/event-stream" in response.headers.get("content-type", "")
+            relay = prepared.way.relay() if self.slip.facts.stream and streams else None
+            if relay is not None:
+                return await self._stream(response, relay)
             return await self._whole(response, prepared.way)
         finally:
             response.leave()
@@ -188,8 +190,7 @@ class Call:
             self.course.usage = self._guess(relay, usage or Usage())
 
     def _guess(self, relay: Relay, begun: Usage) -> Usage:
-        """For a stream that broke off. Some count the prompt at its beginning, with a placeholder for the
-        rest."""
+        """For a stream that broke off. Its beginning may have counted the prompt; the answer it can not."""
         guess = counts.estimate_usage(self.slip.facts.input_tokens_estimate, relay.output_chars, relay.events)
         input_tokens = guess.input_tokens if begun.input_tokens is None else begun.input_tokens
         output_tokens = max(guess.output_tokens or 0, begun.output_tokens or 0)

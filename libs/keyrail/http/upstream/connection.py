@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
                 await self._write_large(head, body)
             while self.state == AWAITING:
                 await self.wait()
-        except BaseException:
+        except BaseException:  # cancelled too: a request half way ends its connection, whoever ended it
             self.abort()
             raise
         self._used = True
