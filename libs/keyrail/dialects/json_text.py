@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
+T = TypeVar("T")
 MAX_DEPTH = 128
 _SHALLOW = 24
 _BRACE, _BRACKET = b"{["
@@ -41,6 +43,23 @@ def parse_or_none(body: bytes) -> Any:
         return parse(body)
     except ValueError:
         return None
+
+
+def reader(decode: Callable[[bytes], T], loosely: Callable[[bytes], T | None]) -> Callable[[bytes], T | None]:
+    """What reads a body with `decode`, and with `loosely` when its fields have unexpected types.
+
+    For decoders that look at few fields: they don't see bad UTF-8 in the others.
+    """
+
+    def read(body: bytes) -> T | None:
+        try:
+            if not body.isascii():
+                str(body, "utf-8")
+            return decode(body)
+        except (ValueError, RecursionError):
+            return loosely(body)
+
+    return read
 
 
 def _explain(body: bytes, detail: str) -> str:

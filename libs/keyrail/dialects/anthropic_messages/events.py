@@ -44,16 +44,6 @@ class Event(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(Event).decode
 
 
-def read(payload: bytes) -> Event | None:
-    """The event in a `data` payload, None when that is no JSON object in UTF-8."""
-    try:
-        if not payload.isascii():
-            str(payload, "utf-8")  # the decoder doesn't look into fields that it skips
-        return _decode(payload)
-    except (ValueError, RecursionError):
-        return _loosely(payload)
-
-
 def _loosely(payload: bytes) -> Event | None:
     """The same from an event with fields of unexpected types: those count as absent."""
     value = json_text.parse_or_none(payload)
@@ -84,3 +74,7 @@ def fit(value: object, type_: Any) -> Any:
         return msgspec.convert(value, type_)
     except (ValueError, RecursionError):
         return None
+
+
+read = json_text.reader(_decode, _loosely)
+"""The event in a `data` payload, None when that is no JSON object in UTF-8."""

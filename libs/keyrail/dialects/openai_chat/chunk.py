@@ -74,16 +74,6 @@ class Chunk(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(Chunk).decode
 
 
-def read(payload: bytes) -> Chunk | None:
-    """The chunk in a `data` payload, None when that is no JSON object in UTF-8."""
-    try:
-        if not payload.isascii():
-            str(payload, "utf-8")  # the decoder doesn't look into fields that it skips
-        return _decode(payload)
-    except (ValueError, RecursionError):
-        return _loosely(payload)
-
-
 def _loosely(payload: bytes) -> Chunk | None:
     """The same from a chunk with fields of unexpected types: those count as absent."""
     value = json_text.parse_or_none(payload)
@@ -149,3 +139,7 @@ def _function(value: object) -> Function | None:
     if type(arguments) is dict:  # the object itself
         arguments = json_text.dump(arguments).decode()
     return Function(loose.text(fields.get("name")), loose.text(arguments), loose.text(fields.get("input")))
+
+
+read = json_text.reader(_decode, _loosely)
+"""The chunk in a `data` payload, None when that is no JSON object in UTF-8."""

@@ -39,16 +39,6 @@ _FIELDS: dict[str, Any] = {field.name: field.type for field in msgspec.structs.f
 _RAW = ("item", "response")
 
 
-def read(payload: bytes) -> Event | None:
-    """The event in a `data` payload, None when that is no JSON object in UTF-8."""
-    try:
-        if not payload.isascii():
-            str(payload, "utf-8")  # the decoder doesn't look into fields that it skips
-        return _decode(payload)
-    except (ValueError, RecursionError):
-        return _loosely(payload)
-
-
 def _loosely(payload: bytes) -> Event | None:
     """The same from an event with fields of unexpected types: those count as absent."""
     fields = json_text.parse_or_none(payload)
@@ -71,3 +61,7 @@ def opened(raw: msgspec.Raw) -> dict[str, Any]:
     """What was left as it is; empty when it is no object."""
     value = json_text.parse_or_none(bytes(raw))
     return cast("dict[str, Any]", value) if type(value) is dict else {}
+
+
+read = json_text.reader(_decode, _loosely)
+"""The event in a `data` payload, None when that is no JSON object in UTF-8."""
