@@ -101,6 +101,8 @@ def _ask(face: Dialect, wire: Dialect, facts: Facts, body: bytes, answer: bytes)
 def _relay(way: ways.Way, reads: list[bytes]) -> tuple[bytes, bool]:
     """One stream. Returns the client's bytes and whether the stream came whole."""
     relay = way.relay()
+    if relay is None:
+        raise TypeError("what the pairs stream is streamed")
     pieces = [relay.feed(read) for read in reads]
     pieces.append(relay.end())
     return b"".join(pieces), relay.done and relay.content and relay.failure is None
