@@ -39,6 +39,17 @@ def _write(bucket: Bucket) -> tuple[str, ...]:
     return (f"$KV.{bucket.name}.>",)
 
 
+def _change(bucket: Bucket) -> tuple[str, ...]:
+    """For reading and changing documents without watching them."""
+    stream = f"KV_{bucket.name}"
+    return (
+        f"$JS.API.STREAM.INFO.{stream}",
+        f"$JS.API.DIRECT.GET.{stream}.>",
+        f"$JS.API.STREAM.MSG.GET.{stream}",
+        *_write(bucket),
+    )
+
+
 def _consume(durable: Durable) -> tuple[str, ...]:
     return (
         f"$JS.API.CONSUMER.INFO.{durable.stream}.{durable.name}",
@@ -68,19 +79,48 @@ SERVICES: dict[str, Permissions] = {
             subjects.EVENT_REQUEST,
             *_watch(streams.CONFIG),
             *_watch(streams.TOKENS),
+            *_change(streams.LIMITS),
+            subjects.EVENT_ALERT,
         ),
         subscribe=(subjects.ALIVE,),
     ),
     "router": _service(
         "router",
-        publish=(subjects.CALLS, subjects.CALLS_TO, _INGRESS_INBOX, *_watch(streams.CONFIG)),
-        subscribe=(f"{subjects.REQUEST} router", subjects.REQUESTS_TO, subjects.alive("provider-worker")),
+        publish=(
+            subjects.CALLS,
+            subjects.CALLS_TO,
+            _INGRESS_INBOX,
+            subjects.EVENT_ALERT,
+            subjects.LEDGER,
+            *_watch(streams.CONFIG),
+            *_watch(streams.KEYS),
+            *_watch(streams.KEY_HEALTH),
+            *_change(streams.BUDGETS),
+        ),
+        subscribe=(
+            f"{subjects.REQUEST} router",
+            subjects.REQUESTS_TO,
+            subjects.settled("*"),
+            subjects.alive("provider-worker"),
+            subjects.alive("router"),
+        ),
     ),
     "provider-worker": _service(
         "provider-worker",
-        publish=(subjects.CALLS, _INGRESS_INBOX, subjects.EVENT_ATTEMPT, *_watch(streams.CONFIG)),
+        publish=(
+            subjects.CALLS,
+            _INGRESS_INBOX,
+            subjects.EVENT_ATTEMPT,
+            subjects.EVENT_ALERT,
+            subjects.settled("*"),
+            *_watch(streams.CONFIG),
+            *_watch(streams.KEYS),
+            *_watch(streams.KEY_HEALTH),
+            *_write(streams.KEY_HEALTH),
+        ),
         subscribe=(
             f"{subjects.CALLS} provider-worker",
+            f"{subjects.KEY_TEST} provider-worker",
             subjects.CALLS_TO,
             subjects.cancel("*"),
             subjects.alive("ingress"),
@@ -88,18 +128,35 @@ SERVICES: dict[str, Permissions] = {
     ),
     "cost-accounting": _service(
         "cost-accounting",
-        publish=(subjects.DEAD_LETTERS, *_consume(streams.COST_ACCOUNTING)),
-        subscribe=(f"{subjects.LEDGER} cost-accounting", subjects.alive("provider-worker")),
+        publish=(
+            subjects.DEAD_LETTERS,
+            f"{subjects.inbox_prefix('router')}.>",  # answers to a question about a hold
+            *_consume(streams.COST_ACCOUNTING),
+            *_watch(streams.BUDGETS),
+            *_write(streams.BUDGETS),
+        ),
+        subscribe=(
+            f"{subjects.LEDGER} cost-accounting",
+            subjects.alive("provider-worker"),
+            subjects.alive("router"),
+        ),
     ),
     "control": _service(
         "control",
         publish=(
             subjects.LEDGER,
             subjects.METRICS,
+            subjects.KEY_TEST,
+            subjects.EVENT_ALERT,
             *_watch(streams.CONFIG),
             *_watch(streams.TOKENS),
+            *_watch(streams.KEYS),
+            *_watch(streams.KEY_HEALTH),
+            *_watch(streams.BUDGETS),
             *_write(streams.CONFIG),
             *_write(streams.TOKENS),
+            *_write(streams.KEYS),
+            *_write(streams.BUDGETS),
         ),
         subscribe=(subjects.ALIVE,),
     ),

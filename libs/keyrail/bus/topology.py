@@ -70,6 +70,10 @@ async def _bucket(js: JetStreamContext, bucket: Bucket, replicas: int) -> None:
     except BucketNotFoundError:
         await js.create_key_value(
             KeyValueConfig(
-                bucket=bucket.name, history=bucket.history, storage=StorageType.FILE, replicas=replicas
+                bucket=bucket.name,
+                history=bucket.history,
+                ttl=bucket.ttl_s or None,
+                storage=StorageType.FILE,
+                replicas=replicas,
             )
         )

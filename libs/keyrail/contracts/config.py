@@ -6,9 +6,11 @@ from decimal import Decimal
 from typing import Literal
 
 from keyrail.contracts.base import Contract
+from keyrail.contracts.budgets import Budget, Limits
 from keyrail.contracts.quirks import Quirks
 from keyrail.contracts.slips import Dialect, Strategy, Target, Timeouts
 
+UnknownPrice = Literal["refuse", "allow"]
 Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"]
 """The header that carries a provider key; `bearer` is `authorization`."""
 
@@ -42,6 +44,20 @@ class ProviderConfig(Contract, frozen=True, kw_only=True):
     prices: dict[str, ModelPrice] = {}
 
 
+class TeamConfig(Contract, frozen=True, kw_only=True):
+    """What all virtual keys of a team share."""
+
+    limits: Limits = Limits()
+    budgets: tuple[Budget, ...] = ()
+
+
+class TenantConfig(Contract, frozen=True, kw_only=True):
+    """What a tenant may spend, and its teams by name."""
+
+    budgets: tuple[Budget, ...] = ()
+    teams: dict[str, TeamConfig] = {}
+
+
 class WeightedTarget(Contract, frozen=True, kw_only=True):
     """A target of a route. Weights count only in weighted routes."""
 
@@ -50,12 +66,16 @@ class WeightedTarget(Contract, frozen=True, kw_only=True):
 
 
 class RouteConfig(Contract, frozen=True, kw_only=True):
-    """A named alias with targets and a strategy."""
+    """A named alias with targets and a strategy.
+
+    `unknown_price`: whether a request whose price nobody knows may pass where a hard budget applies.
+    """
 
     name: str
     strategy: Strategy
     targets: tuple[WeightedTarget, ...]
     timeouts: Timeouts = Timeouts()
+    unknown_price: UnknownPrice = "refuse"
 
 
 class ConfigView(Contract, frozen=True, kw_only=True):
@@ -65,17 +85,33 @@ class ConfigView(Contract, frozen=True, kw_only=True):
     providers: dict[str, ProviderConfig] = {}
     routes: dict[str, RouteConfig] = {}
     aliases: dict[str, str] = {}
+    tenants: dict[str, TenantConfig] = {}
+    unknown_price: UnknownPrice = "refuse"  # for what is asked for without a route
+    output_cap: int = 16_384  # tokens of an answer where a hard budget applies and the request names no limit
     models: tuple[str, ...] = ()  # what GET /v1/models lists
 
 
 class TokenRecord(Contract, frozen=True, kw_only=True):
-    """A virtual key as stored: never its secret, only its SHA-256 (hex)."""
+    """A virtual key as stored: never its secret, only its SHA-256 (hex).
+
+    After a rotation the secret before it (`previous_sha256`) is good until `previous_until_ms`. `models`:
+    names
+    that may be asked for, `*` and `?` as in a shell; empty: all. A team or feature that the key carries can't
+    be
+    changed by a request.
+    """
 
     id: str
     sha256: str
     tenant: str = "default"
     team: str | None = None
     feature: str | None = None
-    tags: bool = True  # whether a request may name its own team and feature
+    tags: bool = True  # whether a request may name a team and feature that the key does not carry
     created_ms: int
+    expires_ms: int | None = None
     revoked: bool = False
+    previous_sha256: str | None = None
+    previous_until_ms: int | None = None
+    models: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    budgets: tuple[Budget, ...] = ()

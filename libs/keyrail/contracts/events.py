@@ -7,6 +7,7 @@ redelivered or reordered event changes nothing.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 from keyrail.contracts.base import Contract
@@ -41,6 +42,9 @@ class AttemptStarted(Contract, frozen=True, kw_only=True, tag_field="event", tag
     worker: str
     stream: bool = False
     started_ms: int
+    received_ms: int | None = None  # of its request: the day and month whose budgets it counts towards
+    router: str | None = None  # who holds `held_usd` for it, where a budget applies
+    held_usd: Decimal | None = None  # the most that this attempt can cost
 
 
 class AttemptSettled(Contract, frozen=True, kw_only=True, tag_field="event", tag="attempt.settled"):
@@ -83,4 +87,22 @@ class RequestFinished(Contract, frozen=True, kw_only=True, tag_field="event", ta
     duration_ms: int
 
 
-Event = AttemptStarted | AttemptSettled | RequestFinished
+AlertKind = Literal["key-auth", "key-money", "budget-soft", "budget-hard", "other"]
+
+
+class AlertRaised(Contract, frozen=True, kw_only=True, tag_field="event", tag="alert.raised"):
+    """Somebody should look. `subject`: what it is about (a provider key's name, a budget's scope and period).
+
+    The id follows from what it is about, so that one that is raised twice is one.
+    """
+
+    alert_id: str
+    kind: AlertKind
+    tenant: str
+    subject: str
+    detail: str  # a sentence without contents or secrets
+    raised_by: str
+    raised_ms: int
+
+
+Event = AttemptStarted | AttemptSettled | RequestFinished | AlertRaised

@@ -21,6 +21,9 @@ FailureKind = Literal[
     "context",  # the prompt does not fit the model
     "model_missing",  # nobody serves this model
     "policy",  # refused for its content
+    "denied",  # the virtual key does not allow this
+    "limit",  # a limit of the virtual key or its team; never falls over
+    "budget",  # a budget of the virtual key, its team or tenant; never falls over
     "cancelled",  # the client went away
     "unavailable",  # a part of this gateway is not there
     "internal",  # a bug of this gateway

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from typing import Literal
+
 from keyrail.contracts.base import Contract
 
 
@@ -27,3 +30,32 @@ class Cancel(Contract, frozen=True, kw_only=True):
     epoch: int
     hop: int
     reason: str
+
+
+class HoldSettled(Contract, frozen=True, kw_only=True):
+    """Worker to the router that reserved for a request: an attempt has ended. `final`: none follows it.
+
+    `cost_usd` None: unknown, so that the most the attempt could cost stays spent.
+    """
+
+    request_id: str
+    epoch: int
+    hop: int
+    cost_usd: Decimal | None = None
+    final: bool = True
+
+
+class KeyTest(Contract, frozen=True, kw_only=True):
+    """Control to any worker: try this key with a call that costs nothing, and take it back in if it works."""
+
+    tenant: str
+    provider: str
+    id: str
+
+
+class KeyTested(Contract, frozen=True, kw_only=True):
+    """The answer. `status` is the provider's, None when it was not reached; `detail` is a sentence."""
+
+    result: Literal["ok", "refused", "failed", "missing"]
+    status: int | None = None
+    detail: str = ""

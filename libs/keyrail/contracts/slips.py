@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from keyrail.contracts.base import Contract
+from keyrail.contracts.budgets import Budget
 from keyrail.contracts.failures import Failure
 
 TAKE_BY_MS = 3_000
@@ -44,6 +45,10 @@ class Facts(Contract, frozen=True, kw_only=True):
     stream: bool = False
     include_usage: bool = False  # the client itself asked for usage in the stream
     input_tokens_estimate: int = 0  # characters of the prompt / 4
+    input_tokens_most: int | None = None  # an upper bound; set where somebody needs it
+    max_output_tokens: int | None = None  # as the client asked, for each choice
+    choices: int = 1
+    service_tier: str | None = None
     tools: bool = False
     images: bool = False
     json_schema: bool = False
@@ -65,6 +70,27 @@ class Plan(Contract, frozen=True, kw_only=True):
     reason: str = ""
     revision: int = 0
     timeouts: Timeouts = Timeouts()
+
+
+class Charge(Contract, frozen=True, kw_only=True):
+    """A budget that a request counts towards. `scope`: `key.<id>`, `team.<tenant>.<team>` or
+    `tenant.<tenant>`."""
+
+    scope: str
+    budget: Budget
+
+
+class Hold(Contract, frozen=True, kw_only=True):
+    """What a router has reserved for a request: `usd` in all, and the most that each target of the plan can
+    cost.
+
+    The worker tells that router what each attempt did cost (`HoldSettled`) and never calls a target that what
+    is left of `usd` does not pay for. None in `most`: the price is unknown, and the route allows that.
+    """
+
+    router: str
+    usd: Decimal
+    most: tuple[Decimal | None, ...]
 
 
 class Spent(Contract, frozen=True, kw_only=True):
@@ -101,6 +127,9 @@ class Slip(Contract, frozen=True, kw_only=True):
     plan: Plan | None = None
     position: Annotated[int, msgspec.Meta(ge=0)] = 0
     spent: tuple[Spent, ...] = ()
+    models: tuple[str, ...] = ()  # what this virtual key may ask for; empty: everything
+    charges: tuple[Charge, ...] = ()  # the budgets of its key, team and tenant
+    hold: Hold | None = None
     passed: dict[str, str] = {}  # headers of the client for a provider of its dialect; see endpoint.PASSED
     head_sent: bool = False  # the client already has a status line: a late failure is an event, not a status
 

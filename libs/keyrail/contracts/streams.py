@@ -38,10 +38,11 @@ class Durable:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A KV bucket."""
+    """A KV bucket. Entries older than `ttl_s` go; 0: they stay."""
 
     name: str
     history: int = 1
+    ttl_s: float = 0.0
 
 
 EVENTS = Stream("KEYRAIL_EVENTS", (subjects.EVENTS,), max_bytes=4 * GIB, max_age_s=14 * 86_400)
@@ -55,7 +56,16 @@ DEAD_LETTERS = Stream(
 COST_ACCOUNTING = Durable("cost-accounting", EVENTS.name, subjects.EVENTS)
 CONFIG = Bucket("keyrail_config", history=64)
 TOKENS = Bucket("keyrail_tokens")
+KEYS = Bucket("keyrail_keys")
+"""`KeyRecord` by `<tenant>.<provider>.<id>`, written by control: which provider keys there are, and which
+version."""
+KEY_HEALTH = Bucket("keyrail_key_health")
+"""`KeyHealth` by the same names, written by workers: keys that are out, or back and on probation."""
+LIMITS = Bucket("keyrail_limits", ttl_s=3_600)
+"""Windows and leases of rate limits, written by ingresses."""
+BUDGETS = Bucket("keyrail_budgets", ttl_s=100 * 86_400)
+"""`SpendDocument` by scope and period, written by routers, cost-accounting and control."""
 
 STREAMS = (EVENTS, DEAD_LETTERS)
 DURABLES = (COST_ACCOUNTING,)
-BUCKETS = (CONFIG, TOKENS)
+BUCKETS = (CONFIG, TOKENS, KEYS, KEY_HEALTH, LIMITS, BUDGETS)

@@ -7,9 +7,11 @@ CALLS_TO = "kr.v1.call.to.*"
 ALIVE = "kr.v1.ctl.alive.*"
 METRICS = "kr.v1.ctl.metrics"
 LEDGER = "kr.v1.ctl.ledger"
+KEY_TEST = "kr.v1.ctl.keytest"
 EVENTS = "kr.v1.evt.>"
 EVENT_ATTEMPT = "kr.v1.evt.attempt"
 EVENT_REQUEST = "kr.v1.evt.request"
+EVENT_ALERT = "kr.v1.evt.alert"
 DEAD_LETTERS = "kr.v1.dlq.>"
 DEAD_LETTER_COST_ACCOUNTING = "kr.v1.dlq.cost-accounting"
 
@@ -37,6 +39,11 @@ def alive(service: str) -> str:
 def cancel(worker: str) -> str:
     """Where one worker hears cancels. No responders here means that the worker is gone."""
     return f"kr.v1.ctl.cancel.{worker}"
+
+
+def settled(router: str) -> str:
+    """Where one router hears what the attempts that it holds money for did cost."""
+    return f"kr.v1.ctl.settled.{router}"
 
 
 def inbox_prefix(service: str) -> str:

@@ -1,0 +1,76 @@
+"""Documents in a KV bucket that several instances change: compare-and-set, again until it holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from nats.errors import Error as NatsError
+from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.kv import KeyValue
+
+from keyrail.bus.connection import Bus
+from keyrail.bus.errors import BusError, BusUnavailable
+
+MOST_TRIES = 50
+_T = TypeVar("_T")
+
+Change = Callable[[bytes | None], tuple[bytes | None, _T]]
+"""From the document as it is (None: there is none) to what to write (None: nothing) and a result."""
+
+
+class Documents:
+    """One bucket. Every change sees the latest document and replaces exactly that one."""
+
+    def __init__(self, bus: Bus, bucket: str) -> None:
+        self._bus = bus
+        self._name = bucket
+        self._bucket: KeyValue | None = None
+
+    async def change(self, key: str, change: Change[_T]) -> _T:
+        """Apply `change`, which may be called several times, and return its last result. Raises BusError.
+
+        After an error it is not known whether the change was made.
+        """
+        try:
+            return await self._change(key, change)
+        except (NatsError, TimeoutError, OSError) as error:
+            raise BusUnavailable(f"the document could not be changed: {type(error).__name__}") from error
+
+    async def get(self, key: str) -> bytes | None:
+        """The document, None when there is none. Raises BusError."""
+        try:
+            return (await self._read(await self._open(), key))[0]
+        except (NatsError, TimeoutError, OSError) as error:
+            raise BusUnavailable(f"the document could not be read: {type(error).__name__}") from error
+
+    async def _change(self, key: str, change: Change[_T]) -> _T:
+        bucket = await self._open()
+        for _ in range(MOST_TRIES):
+            before, revision = await self._read(bucket, key)
+            after, result = change(before)
+            if after is None:
+                return result
+            try:
+                if revision is None:
+                    await bucket.create(key, after)  # over one that was deleted too
+                else:
+                    await bucket.update(key, after, last=revision)
+            except KeyWrongLastSequenceError:
+                await asyncio.sleep(0)  # somebody was faster
+                continue
+            return result
+        raise BusError(f"the document was changed by others {MOST_TRIES} times in a row")
+
+    async def _read(self, bucket: KeyValue, key: str) -> tuple[bytes | None, int | None]:
+        try:
+            entry = await bucket.get(key)
+        except KeyNotFoundError:
+            return None, None
+        return entry.value or b"", entry.revision
+
+    async def _open(self) -> KeyValue:
+        if self._bucket is None:
+            self._bucket = await self._bus.js.key_value(self._name)
+        return self._bucket

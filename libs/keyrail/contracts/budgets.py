@@ -1,0 +1,102 @@
+"""Limits and budgets; what was spent of a budget, and who may spend more, as one document for each scope and
+period.
+
+What may still be granted of a budget of `usd` is `usd - closed_usd - sum(granted)`. A router takes grants by
+compare-and-set, spends them without asking anybody, and gives back what it does not need. Money moves from
+`granted` to `closed_usd` in one change, so it is never in neither and never in both.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Literal
+
+from keyrail.contracts.base import Contract
+
+ZERO = Decimal(0)
+Period = Literal["day", "month"]
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+
+
+class Limits(Contract, frozen=True, kw_only=True):
+    """What may be asked for. None: no limit.
+
+    `rpm` requests and `tpm` tokens (prompt and answer) in a window of 60 s, `concurrent` requests at once.
+    """
+
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrent: int | None = None
+
+
+class Budget(Contract, frozen=True, kw_only=True):
+    """US dollars in each day or calendar month (UTC). Above a soft one requests pass and an alert is
+    raised."""
+
+    usd: Decimal
+    per: Period
+    soft: bool = False
+
+
+class Lease(Contract, frozen=True, kw_only=True):
+    """One router's part. `granted`: may be spent or is, and is not in `closed_usd`. `folded`: what of it went
+    there; so when the router is gone, what it spent in all (the ledger knows) less `folded` is still to
+    add."""
+
+    granted: Decimal = ZERO
+    folded: Decimal = ZERO
+
+
+class SpendDocument(Contract, frozen=True, kw_only=True):
+    """`leases` by router instance. `alerted`: budgets (`str(usd)`, for soft ones with `/soft`) that an alert
+    was
+    raised for."""
+
+    closed_usd: Decimal = ZERO
+    leases: dict[str, Lease] = {}
+    alerted: tuple[str, ...] = ()
+
+    @property
+    def committed_usd(self) -> Decimal:
+        """Spent, or granted to somebody who may spend it."""
+        return self.closed_usd + sum((lease.granted for lease in self.leases.values()), ZERO)
+
+
+def key_scope(id: str) -> str:
+    """The scope of one virtual key."""
+    return f"key.{id}"
+
+
+def tenant_scope(tenant: str) -> str:
+    """The scope of a tenant."""
+    return f"tenant.{_escaped(tenant)}"
+
+
+def team_scope(tenant: str, team: str) -> str:
+    """The scope of a tenant's team."""
+    return f"team.{_escaped(tenant)}.{_escaped(team)}"
+
+
+def _escaped(name: str) -> str:
+    """With `=` and the bytes in hexadecimal for what a bucket's keys can't have, or what separates them."""
+    return "".join(c if c in _PLAIN else "".join(f"={b:02x}" for b in c.encode()) for c in name)
+
+
+def document_key(scope: str, per: Period, at_ms: int) -> str:
+    """Where the document of the day or month (UTC) of `at_ms` is: `key.1a2b3c4d.d20261123`,
+    `tenant.acme.m202611`."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    return f"{scope}.{at:d%Y%m%d}" if per == "day" else f"{scope}.{at:m%Y%m}"
+
+
+def period_bounds(per: Period, at_ms: int) -> tuple[int, int]:
+    """Begin and end (exclusive) of the day or month (UTC) of `at_ms`, in milliseconds."""
+    at = datetime.fromtimestamp(at_ms / 1000, UTC)
+    begin = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    if per == "day":
+        start = int(begin.timestamp()) * 1000
+        return start, start + 86_400_000
+    begin = begin.replace(day=1)
+    end = begin.replace(year=begin.year + begin.month // 12, month=begin.month % 12 + 1)
+    return int(begin.timestamp()) * 1000, int(end.timestamp()) * 1000
