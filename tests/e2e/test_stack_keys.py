@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from support import canary
 from support.stack import Stack, chat
 
 pytestmark = pytest.mark.timeout(120)
@@ -73,27 +72,12 @@ async def quoted(stack: Stack) -> str:
     return "\n".join([*texts, str(caught.value), str(caught.value.body)])
 
 
-def disguises(value: str) -> list[bytes]:
-    """The value, and every way that it can look like inside a longer text in base64."""
-    raw = value.encode()
-    forms = [raw, raw[::-1], raw.hex().encode()]
-    for shift in range(3):
-        encoded = base64.b64encode(b"\0" * shift + raw)
-        forms.append(encoded[4 if shift else 0 : -4])
-    return forms
-
-
 def places_that_hold(value: str, stack: Stack, answers: str) -> list[str]:
     assert stack.process is not None
     pids = [stack.process.pid, *(p["pid"] for p in stack.run_file()["processes"])]
-    places: dict[str, bytes] = {"answers": answers.encode(), "said": stack.said().encode()}
-    for pid in pids:
-        for name in ("environ", "cmdline"):
-            places[f"/proc/{pid}/{name}"] = Path(f"/proc/{pid}/{name}").read_bytes()
-    for file in stack.home.rglob("*"):
-        if file.is_file():
-            places[str(file)] = file.read_bytes()
-    return [place for place, text in places.items() if any(form in text for form in disguises(value))]
+    places = {"answers": answers.encode(), "said": stack.said().encode()}
+    places |= canary.processes_of(pids) | canary.files_of(stack.home)
+    return canary.places_that_hold(value, places)
 
 
 async def test_a_key_from_the_environment_is_used_and_leaks_nowhere(
