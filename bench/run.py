@@ -3,6 +3,7 @@
 make bench                                    what is installed, under 3 minutes
 .venv/bin/python -m bench.run --pairs         what translation costs, in this process, about 10 s
 .venv/bin/python -m bench.run --quick         direct and keyrail, about 25 s
+.venv/bin/python -m bench.run --guard         what limits and budgets cost, about a minute
 .venv/bin/python -m bench.run --memory 50000  the size of each process over many requests
 """
 
@@ -18,14 +19,14 @@ from types import FrameType
 
 from pydantic import BaseModel
 
-from bench import memory, pairs, report
+from bench import guard, memory, pairs, report
 from bench.children import StartError
 from bench.cpu import Process, ProcessGoneError
 from bench.figures import Measured
 from bench.machine import look
 from bench.measure import measure, steps
 from bench.settings import Settings
-from bench.targets import NAMES, missing, start, upstream
+from bench.targets import NAMES, keyrail, missing, start, upstream
 
 RESULTS = Path(__file__).parent / "results"
 OWN = ("direct", "keyrail")
@@ -40,6 +41,7 @@ class Options(BaseModel):
     only: list[str]
     memory: int | None
     pairs: bool
+    guard: bool
     must_pass: bool
 
 
@@ -55,6 +57,9 @@ def parse(arguments: list[str]) -> Options:
     parser.add_argument("--memory", type=int, metavar="N", help="send N requests and show how processes grow")
     parser.add_argument("--pairs", action="store_true", help="only what translation between dialects costs")
     parser.add_argument(
+        "--guard", action="store_true", help="only what a virtual key's limits and budgets cost"
+    )
+    parser.add_argument(
         "--assert", action="store_true", dest="must_pass", help="exit 1 when a target is missed"
     )
     given = parser.parse_args(arguments)
@@ -64,7 +69,12 @@ def parse(arguments: list[str]) -> Options:
     if given.memory is not None and given.memory < memory.SAMPLES:
         parser.error(f"--memory needs at least {memory.SAMPLES} requests")
     return Options(
-        quick=given.quick, only=only, memory=given.memory, pairs=given.pairs, must_pass=given.must_pass
+        quick=given.quick,
+        only=only,
+        memory=given.memory,
+        pairs=given.pairs,
+        guard=given.guard,
+        must_pass=given.must_pass,
     )
 
 
@@ -138,6 +148,18 @@ def grow(requests: int, names: list[str], settings: Settings, folder: Path) -> i
     return int(bool(watched.problems))
 
 
+def guarded(options: Options, folder: Path) -> int:
+    """Compare a key without limits with one that has them all. Returns the exit code."""
+    (folder / "keyrail").mkdir()
+    with upstream(folder) as mock, keyrail(mock[0], folder / "keyrail", more_config=guard.CONFIG) as target:
+        compared = guard.compare(target, folder / "keyrail" / "home", folder)
+    print(f"\n{guard.render(compared)}\n\n{save('-guard', datetime.now(UTC), compared)}")
+    for problem in compared.problems:
+        print(f"!  {problem}")
+    missed = options.must_pass and compared.added_us > guard.LIMIT_US
+    return int(bool(compared.problems) or missed)
+
+
 def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
@@ -150,6 +172,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _leave)  # so that what was started is stopped
     with tempfile.TemporaryDirectory(prefix="keyrail-bench-") as temporary:
         folder = Path(temporary)
+        if options.guard:
+            return guarded(options, folder)
         if options.memory is not None:
             return grow(options.memory, options.only, settings, folder)
         return compare(options, settings, folder)

@@ -84,11 +84,13 @@ def keyrail_processes(run_json: str, supervisor: int) -> list[Process]:
 
 
 @contextmanager
-def keyrail(mock: int, folder: Path, command: tuple[str, ...] = KEYRAIL) -> Generator[Target]:
+def keyrail(
+    mock: int, folder: Path, command: tuple[str, ...] = KEYRAIL, more_config: str = ""
+) -> Generator[Target]:
     """The embedded stack, accounting on, with a model whose price is known."""
     home, config, port = folder / "home", folder / "keyrail.yaml", free_port()
     home.mkdir()
-    config.write_text(KEYRAIL_CONFIG.format(mock=mock))
+    config.write_text(KEYRAIL_CONFIG.format(mock=mock) + more_config)
     environment = child_environment(
         folder,
         KEYRAIL_HOME=str(home),
