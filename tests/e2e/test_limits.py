@@ -351,6 +351,27 @@ async def test_a_key_in_the_query_string_is_refused_and_in_no_log(stack: Stack, 
         assert key not in file.read_text()
 
 
+async def test_an_ingress_without_the_bus_serves_nobody_and_hears_afterwards_what_it_missed(
+    stack: Stack, keys: VirtualKeys
+) -> None:
+    """No key can be served from memory for ever: each request needs the bus that carries revocations."""
+    (bad, record), (good, _) = await keys.issue(), await keys.issue()
+    await known(stack, bad, good)
+    stack.signal("nats-server", signal.SIGSTOP)
+    try:
+        for _ in range(3):
+            assert await served(stack, bad, "sandbox/echo", timeout_s=0.4) is None
+        revocation = asyncio.create_task(keys.put(record.replace(revoked=True)))
+        waiting = asyncio.create_task(ask(stack, good, chat("sandbox/echo")))
+    finally:
+        stack.signal("nats-server", signal.SIGCONT)
+    await revocation
+    assert (await waiting).status_code == 200
+    async with asyncio.timeout(1):
+        while statuses(await flood(stack, bad, 6, chat("sandbox/echo"))) != {401: 6}:
+            pass
+
+
 async def test_the_places_of_a_killed_ingress_are_taken_back(stack: Stack, keys: VirtualKeys) -> None:
     key, record = await keys.issue(limits=Limits(concurrent=1))
     await known(stack, key)

@@ -237,6 +237,22 @@ def test_tokens_beyond_the_reservation_are_owed() -> None:
     assert world.passed.total() == 2, "the five tokens that are left"
 
 
+def test_what_is_owed_is_taken_exactly() -> None:
+    owing = ask(window_ms=NOW, used=Share(tokens=20), held=Share(tokens=10))
+    before = LimitDocument(begins_ms=NOW, shares={"a": Share(tokens=10)})
+    after, _ = shares.change(before, Limits(tpm=10_000), owing, NOW, nobody)
+    assert after.shares == {"a": Share(tokens=20)}
+
+
+def test_what_is_held_is_good_as_long_as_its_window() -> None:
+    world = World(Limits(rpm=100))
+    world.join("a")
+    world.change("a", (0,))
+    lease = world.leases["a"]
+    assert lease.take(0, NOW + WINDOW_MS - 1, 0.0, 0.0)
+    assert not lease.take(0, NOW + WINDOW_MS, 0.0, 0.0)
+
+
 def test_the_end_of_a_request_of_an_old_window_changes_nothing_in_the_new_one() -> None:
     world = World(Limits(tpm=100))
     world.join("a")
