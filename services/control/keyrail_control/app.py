@@ -17,13 +17,7 @@ from keyrail.keys.keystore import KeystoreWriter
 from keyrail.providers import registry
 from keyrail_control import gather, providers
 from keyrail_control.api import table
-from keyrail_control.api.budgets import BudgetRoutes
-from keyrail_control.api.config import ConfigRoutes
 from keyrail_control.api.handler import Api
-from keyrail_control.api.keys import KeyRoutes
-from keyrail_control.api.ledger import LedgerRoutes
-from keyrail_control.api.system import System
-from keyrail_control.api.tokens import TokenRoutes
 from keyrail_control.buckets import Bucket
 from keyrail_control.configuration import FILENAME, Configuration
 from keyrail_control.provider_keys import ProviderKeys
@@ -69,22 +63,24 @@ class Control:
         )
         self._tokens = VirtualKeys(Bucket(bus, streams.TOKENS.name))
         routes = table.whole(
-            (
-                System(self._metrics, self._providers),
-                LedgerRoutes(questions.ledger),
-                KeyRoutes(self._keys),
-                TokenRoutes(self._tokens),
-                ConfigRoutes(self._configuration),
-                BudgetRoutes(self._configuration.view, self._tokens.records, spent),
+            table.Behind(
+                metrics=self._metrics,
+                providers=self._providers,
+                ledger=questions.ledger,
+                keys=self._keys,
+                tokens=self._tokens,
+                configuration=self._configuration,
+                spent=spent,
             )
         )
         token = settings.admin_token_file.read_text().strip()
         self.api = Api(routes, hashlib.sha256(token.encode()).hexdigest())
-        self._server = HttpServer(self.api, fd=settings.listen_fd, port=settings.admin_port)
+        self._server: HttpServer | None = None
 
     @property
     def port(self) -> int:
-        """Where the API listens."""
+        """Where the API listens, once it is started."""
+        assert self._server is not None
         return self._server.port
 
     async def start(self) -> None:
@@ -98,6 +94,7 @@ class Control:
         if key_file.exists():
             await self._tokens.let_in(key_file.read_text().strip(), DEFAULT_TENANT)
         await self._hearing.start()
+        self._server = HttpServer(self.api, fd=self._settings.listen_fd, port=self._settings.admin_port)
         await self._server.start()
         self._heart.start()
         self._looking = asyncio.create_task(self._look(), name="look at the key store")
@@ -107,7 +104,8 @@ class Control:
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
-        await self._server.stop()
+        if self._server is not None:
+            await self._server.stop()
         await self._heart.stop()
 
     async def _look(self) -> None:

@@ -106,7 +106,12 @@ class Configuration:
     async def _apply(self, source: Source, what: str) -> Published:
         view = await self._checked(source.text, source.filename)
         now = await self._revisions.in_force()
-        await self._seeder.seed(seeding.added(now.view if now else None, view))
+        try:
+            await self._seeder.seed(seeding.added(now.view if now else None, view))
+        except (Unavailable, LedgerFailed) as error:
+            raise Unavailable(
+                f"what was spent of the new budgets is not known, so nothing was changed: {error}"
+            ) from error
         published = await self._publish(source)
         audit.changed(
             what, str(published.view.revision), changed=published.changed, from_revision=source.from_revision
