@@ -69,7 +69,7 @@ class Configuration:
         async with self._one_at_a_time:
             sources = dict(await self._revisions.past())
             if revision not in sources:
-                raise Unknown(f"there is no revision {revision}")
+                raise Unknown("there is no such revision")
             old = sources[revision]
             return await self._apply(source_of(old.text, old.filename, revision), "config.rollback")
 

@@ -18,8 +18,9 @@ from keyrail.contracts.budgets import Budget, Lease, SpendDocument, document_key
 from keyrail.contracts.config import ConfigView, TeamConfig, TenantConfig
 from keyrail.contracts.ledger import LedgerPage, SpendQuery
 from keyrail_control import catalogue, configuration
+from keyrail_control import revisions as revisions_module
 from keyrail_control.buckets import Bucket
-from keyrail_control.revisions import KEPT, Revisions, source_of
+from keyrail_control.revisions import Revisions, source_of
 
 A = "aliases: {fast: openai/gpt-5}\n"
 B = "aliases: {fast: groq/llama}\n"
@@ -172,15 +173,16 @@ async def test_what_is_derived_from_a_revision_does_not_undo_a_later_one(nats: N
     await bus.close()
 
 
-async def test_only_the_newest_revisions_are_kept(nats: NatsServer) -> None:
+async def test_only_the_newest_revisions_are_kept(nats: NatsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revisions_module, "KEPT", 5)
     bus = await nats.bus("control")
     bucket = Bucket(bus, streams.CONFIG.name)
     revisions = Revisions(bucket)
-    for number in range(KEPT + 2):
+    for number in range(8):
         view = ConfigView(aliases={"fast": f"openai/{number}"})
         await revisions.publish(view, source_of(str(number), "f"))
     numbers = [number for number, _ in await revisions.past()]
-    assert numbers == list(range(KEPT + 2, 2, -1))
+    assert numbers == [8, 7, 6, 5, 4]
     assert set(await bucket.all("revision.*")) == {f"revision.{number}" for number in numbers}
     await bus.close()
 
@@ -293,7 +295,7 @@ async def test_a_start_counts_what_was_spent_as_soon_as_the_ledger_answers(
 ) -> None:
     with_budgets(monkeypatch, "budgets")
     home.config.write_text("# budgets")
-    starting = asyncio.create_task(begin())
+    starting = asyncio.ensure_future(begin())
     await asyncio.wait({starting}, timeout=0.5)
     assert not starting.done()
 
