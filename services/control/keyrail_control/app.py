@@ -85,11 +85,11 @@ class Control:
 
     async def start(self) -> None:
         """Publish, then listen."""
+        await self._keys.publish(at_start=True)
         config = self._settings.config
         await self._configuration.begin(
             config.read_text() if config else "", config.name if config else FILENAME
         )
-        await self._keys.publish(at_start=True)
         key_file = self._settings.default_key_file
         if key_file.exists():
             await self._tokens.let_in(key_file.read_text().strip(), DEFAULT_TENANT)

@@ -144,8 +144,9 @@ class ProviderKeys:
         return tested
 
     async def names(self) -> list[KeyName]:
-        """What the store has."""
-        return await self._writer.list()
+        """What is published, so that nobody waits for the store who only wants to know this."""
+        records = [KeyRecord.decode(entry.value) for entry in (await self._records.all()).values()]
+        return sorted((KeyName(each.tenant, each.provider, each.id) for each in records), key=str)
 
     async def publish(self, *, at_start: bool = False) -> None:
         """Make the records what the store has; something else than control may have written to it.

@@ -14,8 +14,8 @@ from keyrail.bus.connection import Bus
 from keyrail.config.problems import ConfigError
 from keyrail.contracts import streams
 from keyrail.contracts.base import now_ms
-from keyrail.contracts.budgets import Budget, Lease, SpendDocument, document_key, tenant_scope
-from keyrail.contracts.config import ConfigView, TeamConfig, TenantConfig
+from keyrail.contracts.budgets import Lease, SpendDocument, document_key, tenant_scope
+from keyrail.contracts.config import ConfigView
 from keyrail.contracts.ledger import LedgerPage, SpendQuery
 from keyrail_control import catalogue, configuration
 from keyrail_control import revisions as revisions_module
@@ -189,25 +189,12 @@ async def test_only_the_newest_revisions_are_kept(nats: NatsServer, monkeypatch:
 
 # budgets that are new
 
-BUDGETED = ConfigView(
-    tenants={
-        "acme": TenantConfig(
-            budgets=(Budget(usd=Decimal(50), per="day"), Budget(usd=Decimal(9), per="day", soft=True)),
-            teams={"search": TeamConfig(budgets=(Budget(usd=Decimal(5), per="month"),))},
-        )
-    }
-)
-
-
-def with_budgets(monkeypatch: pytest.MonkeyPatch, marker: str) -> None:
-    """Let the texts that have the marker set budgets: what keyrail.yaml says of them is not tested here."""
-    plain = catalogue.view
-
-    def view(text: str, filename: str, **more: object) -> ConfigView:
-        parsed = plain(text, filename, sandbox_url=None, with_key=())
-        return parsed.replace(tenants=BUDGETED.tenants) if marker in text else parsed
-
-    monkeypatch.setattr(configuration.catalogue, "view", view)
+BUDGETS = """\
+tenants:
+  acme:
+    budgets: [50/day, 9/day/soft]
+    teams: {search: {budgets: [5/month]}}
+"""
 
 
 async def documents(bus: Bus) -> dict[str, SpendDocument]:
@@ -216,12 +203,11 @@ async def documents(bus: Bus) -> dict[str, SpendDocument]:
 
 
 async def test_a_budget_that_is_new_begins_with_what_the_ledger_says_was_spent(
-    begin: Begin, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, ledger: Ledger
 ) -> None:
-    with_budgets(monkeypatch, "budgets")
     control = await begin()
 
-    await control.post("/v1/config/apply", {"text": "# budgets"})
+    await control.post("/v1/config/apply", {"text": BUDGETS})
 
     now = now_ms()
     day = document_key("tenant.acme", "day", now)
@@ -243,18 +229,17 @@ async def test_a_budget_that_is_new_begins_with_what_the_ledger_says_was_spent(
 
 
 async def test_what_is_known_of_a_budget_is_never_overwritten_and_old_ones_are_not_asked_for(
-    begin: Begin, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, ledger: Ledger
 ) -> None:
-    with_budgets(monkeypatch, "budgets")
     control = await begin()
     known = SpendDocument(closed_usd=Decimal(3), leases={"r": Lease(granted=Decimal(1))})
     key = document_key(tenant_scope("acme"), "day", now_ms())
     await Bucket(control.bus, streams.BUDGETS.name).put(key, known.encode())
 
-    await control.post("/v1/config/apply", {"text": "# budgets"})
+    await control.post("/v1/config/apply", {"text": BUDGETS})
     assert (await documents(control.bus))[key] == known
     assert len(ledger.asked) == 1
-    await control.post("/v1/config/apply", {"text": A + "# budgets"})
+    await control.post("/v1/config/apply", {"text": A + BUDGETS})
     assert len(ledger.asked) == 1
     row = (await control.rows("/v1/budgets"))[0]
     assert (row["spent_usd"], row["committed_usd"], row["left_usd"]) == ("3", "4", "46")
@@ -262,16 +247,15 @@ async def test_what_is_known_of_a_budget_is_never_overwritten_and_old_ones_are_n
 
 @pytest.mark.parametrize("answer", ["silent", "error", "unknown"])
 async def test_without_the_ledger_no_new_budget_is_applied(
-    begin: Begin, nats: NatsServer, monkeypatch: pytest.MonkeyPatch, answer: str
+    begin: Begin, nats: NatsServer, answer: str
 ) -> None:
-    with_budgets(monkeypatch, "budgets")
     control = await begin()
     if answer != "silent":
         ledger = await Ledger.start(nats)
         page = LedgerPage(error="no") if answer == "error" else LedgerPage(rows=[{"cost_usd": None}])
         ledger.page = lambda query: page
 
-    await control.post("/v1/config/apply", {"text": "# budgets"}, expect=503)
+    await control.post("/v1/config/apply", {"text": BUDGETS}, expect=503)
 
     assert (await control.get("/v1/config"))["revision"] == 1
     assert await documents(control.bus) == {}
@@ -280,9 +264,8 @@ async def test_without_the_ledger_no_new_budget_is_applied(
 async def test_a_start_waits_for_the_ledger_and_goes_on_without_it(
     begin: Begin, home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with_budgets(monkeypatch, "budgets")
     monkeypatch.setattr(configuration, "PATIENCE_S", 0.3)
-    home.config.write_text("# budgets")
+    home.config.write_text(BUDGETS)
 
     control = await begin()
 
@@ -291,10 +274,9 @@ async def test_a_start_waits_for_the_ledger_and_goes_on_without_it(
 
 
 async def test_a_start_counts_what_was_spent_as_soon_as_the_ledger_answers(
-    begin: Begin, home: Home, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+    begin: Begin, home: Home, nats: NatsServer
 ) -> None:
-    with_budgets(monkeypatch, "budgets")
-    home.config.write_text("# budgets")
+    home.config.write_text(BUDGETS)
     starting = asyncio.ensure_future(begin())
     await asyncio.wait({starting}, timeout=0.5)
     assert not starting.done()
