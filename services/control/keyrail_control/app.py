@@ -43,6 +43,7 @@ class Control:
         self._look_s = look_s
         self._heart = Heart(bus)
         self._hearing = Hearing(bus, ("ingress", "router", "provider-worker", "cost-accounting"))
+        self._leaving = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         writer: KeyWriter = KeystoreWriter(settings.keystore)
         questions = Questions(bus)
@@ -101,21 +102,27 @@ class Control:
 
     async def drain(self) -> None:
         """Answer what was asked, then leave."""
+        self._leaving.set()
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+            await self._looking
         if self._server is not None:
             await self._server.stop()
         await self._heart.stop()
 
     async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(self._look_s)
+        while not await self._leaves_within(self._look_s):
             try:
                 await self._keys.publish()
                 await self._configuration.keys_changed()
             except (KeyStoreError, BusError) as error:
                 log.warning("provider keys can't be compared", extra={"error": str(error)})
+
+    async def _leaves_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._leaving.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def _keys_changed(self) -> None:
         await self._configuration.keys_changed()
