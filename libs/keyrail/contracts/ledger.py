@@ -35,10 +35,21 @@ class RequestQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="r
     request_id: str
 
 
+class HoldQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="hold"):
+    """What the attempts of a request that `router` held money for did cost, all its dispatches together.
+
+    One row: `attempts` and how many of them are `running`; `cost_usd`, the sum of what is known;
+    `unknown`, for each ended attempt of unknown cost what was held for it, null where nothing was.
+    """
+
+    request_id: str
+    router: str
+
+
 class LedgerQuery(Contract, frozen=True, kw_only=True):
     """One question."""
 
-    query: CostsQuery | AttemptsQuery | RequestQuery
+    query: CostsQuery | AttemptsQuery | RequestQuery | HoldQuery
 
 
 class LedgerPage(Contract, frozen=True, kw_only=True):
