@@ -19,6 +19,11 @@ REQUESTS_IN_FLIGHT = Gauge("keyrail_requests_in_flight", "Requests under way")
 REDISPATCHES = Counter("keyrail_redispatches", "Requests dispatched again", ["reason"])
 # Counter: requests refused for their credential.
 AUTH_FAILURES = Counter("keyrail_auth_failures", "Refused credentials", ["reason"])
+# Counter: requests refused by a limit of their key or team ("requests", "tokens", "concurrent"), or because
+# the bus could not be asked ("unavailable").
+LIMIT_REFUSALS = Counter("keyrail_limit_refusals", "Requests refused by a limit", ["kind"])
+# Counter: changes of limits' documents: shares taken and given back.
+LIMIT_CHANGES = Counter("keyrail_limit_changes", "Changes of shares of limits", ["outcome"])
 # Counter: frames that came from an attempt that ingress had given up: money that may have been paid twice.
 STALE_ATTEMPTS = Counter("keyrail_stale_attempts", "Attempts heard of after they were given up")
 # Counter: gaps in a frame sequence; each ended a request with an error.
