@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
 from keyrail.contracts.slips import Dialect, Facts
-from keyrail.dialects import json_text
 
 FRAMING: Final = 1_024
 """Tokens that a provider adds by itself: its framing, and the instructions that come with tools or a form."""
@@ -60,7 +59,7 @@ _UNBOUNDED: Final = frozenset(
 
 
 def most_input(document: Mapping[str, Any], facts: Facts, size: int) -> int | None:
-    """An upper bound of the prompt's tokens. `size`: bytes of the body as JSON. None: there is no bound.
+    """An upper bound of the prompt's tokens. `size`: bytes of the body as it came. None: there is no bound.
 
     It rests on this: models read text as tokens of one byte at least, and the JSON around a message or a
     tool is longer than what the provider frames it with. Media count apart: an image or a file that is
@@ -95,17 +94,16 @@ def with_output_cap(document: dict[str, Any], dialect: Dialect, cap: int) -> boo
     return name is not None
 
 
-def bounded(document: dict[str, Any], facts: Facts, cap: int) -> tuple[Facts, bytes]:
-    """Facts with the bounds, and the body, for a request that a hard budget applies to.
+def bounded(document: dict[str, Any], facts: Facts, size: int, cap: int) -> Facts:
+    """The facts with the bounds, of a request that a hard budget applies to. `size` as for `most_input`.
 
-    Where it names no limit of its answer, `cap` is set in both: without one there is no bound.
+    Where it names no limit of its answer, `cap` is set in the facts and the body: without one is no bound.
     """
     if facts.operation != "generate":
-        return facts, json_text.dump(document)
+        return facts
     if facts.max_output_tokens is None and with_output_cap(document, facts.dialect, cap):
         facts = facts.replace(max_output_tokens=cap, output_cap=cap)
-    body = json_text.dump(document)
-    return facts.replace(input_tokens_most=most_input(document, facts, len(body))), body
+    return facts.replace(input_tokens_most=most_input(document, facts, size))
 
 
 def tier_of(document: Mapping[str, Any]) -> str | None:
