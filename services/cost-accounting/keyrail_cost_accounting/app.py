@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-from nats.js import JetStreamContext
-
-from keyrail.bus.client import LeanClient
+from keyrail.bus.connection import Bus
 from keyrail.contracts import streams
 from keyrail_cost_accounting import memory
 from keyrail_cost_accounting.answers import Answers
@@ -23,25 +21,25 @@ RELEASE_EVERY_S = 20.0
 
 
 class CostAccounting:
-    """The service on a connected client and an open ledger, both of which stay the caller's to close."""
+    """The service on a connected bus and an open ledger, both of which stay the caller's to close."""
 
     def __init__(
         self,
-        nc: LeanClient,
-        js: JetStreamContext,
+        bus: Bus,
         ledger: Ledger,
         metrics: Metrics,
         *,
         sweep_after_s: float = 15.0,
         pace: Pace | None = None,
     ) -> None:
+        self._bus = bus
         self._ledger = ledger
         durable = streams.COST_ACCOUNTING
-        self._batches = Batches(nc, durable.stream, durable.name)
-        self._consumer = Consumer(self._batches, js, ledger, metrics, pace or Pace())
-        self._questions = serve_questions(nc, Answers(ledger).answer)
+        self._batches = Batches(bus.nc, durable.stream, durable.name)
+        self._consumer = Consumer(self._batches, bus.js, ledger, metrics, pace or Pace())
+        self._questions = serve_questions(bus.nc, Answers(ledger).answer)
         self._sweeper = Sweeper(
-            nc,
+            bus.nc,
             ledger,
             metrics,
             silence_s=sweep_after_s,
@@ -54,6 +52,7 @@ class CostAccounting:
     async def start(self) -> None:
         """Bring the tables up to date, then consume, answer and sweep."""
         await asyncio.to_thread(migrate, self._ledger)
+        self._bus.on_reconnect(self._reconnected)
         await self._batches.open()
         await self._questions.start()
         self._running = asyncio.create_task(self._consumer.run())
@@ -67,7 +66,7 @@ class CostAccounting:
         assert self._running is not None, "started"
         await self._running
 
-    async def reconnected(self) -> None:
+    async def _reconnected(self) -> None:
         """The server has forgotten what it was asked for."""
         self._batches.interrupt()
 
