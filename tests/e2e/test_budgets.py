@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -49,14 +50,17 @@ class Bank:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self._nc = Client()
+        self._clients: list[httpx.AsyncClient] = []
 
     async def open(self) -> None:
         run = self.stack.home / "run"
-        url = f"nats://127.0.0.1:{self.stack.run_file()['nats_port']}"
+        url = f"nats://127.0.0.1:{json.loads((run / 'nats-server.conf').read_text())['port']}"
         password = (run / "control.password").read_text().strip()
         await self._nc.connect(url, user="control", password=password, inbox_prefix=b"_INBOX_control")
 
     async def close(self) -> None:
+        for client in self._clients:
+            await client.aclose()
         await self._nc.close()
 
     async def key(self, *budgets: Budget, **more: Any) -> httpx.AsyncClient:
@@ -77,6 +81,7 @@ class Bank:
             timeout=60.0,
             limits=httpx.Limits(max_connections=200),
         )
+        self._clients.append(client)
         async with asyncio.timeout(5):
             while (await client.get("/v1/models")).status_code != 200:
                 await asyncio.sleep(0.02)
