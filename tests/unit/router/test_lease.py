@@ -15,6 +15,7 @@ from keyrail_router import lease
 from keyrail_router.lease import Account, Ask, Revision
 
 TEN = Budget(usd=Decimal(10), per="day")
+EMPTY = SpendDocument()
 SOFT = Budget(usd=Decimal(3), per="day", soft=True)
 
 
@@ -23,7 +24,7 @@ def ask(*options: int | str, budget: Budget | None = TEN) -> Ask:
 
 
 def revise(
-    account: Account, *asks: Ask, document: SpendDocument = SpendDocument(), keep: bool = True
+    account: Account, *asks: Ask, document: SpendDocument = EMPTY, keep: bool = True
 ) -> Revision:
     account.meet(document.leases.get("me"))
     return lease.revise(document, "me", account, asks, keep=keep)
