@@ -68,7 +68,8 @@ def most_input(document: Mapping[str, Any], facts: Facts, size: int) -> int | No
     are not known here. Wrong it can be for an image that is large and compresses to next to nothing (one
     colour), for a file with many nearly empty pages, and where a model's name asks for a search (`:online`).
     """
-    if any(document.get(name) is not None for name in _UNBOUNDED):
+    keys = document.keys()
+    if not keys.isdisjoint(_UNBOUNDED) and any(document.get(name) is not None for name in _UNBOUNDED):
         return None
     if _other_than_text(document) or document.get("speed") not in (None, "standard"):
         return None
@@ -133,8 +134,10 @@ def _tools(tools: object) -> int | None:
 def _parts(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Every part of every message, those inside tools' results too."""
     yield from _dicts(document.get("system"))
-    for message in _dicts(document.get("messages")):
-        yield from _inner(_dicts(message.get("content")))
+    for message in document.get("messages") or ():
+        content = message.get("content")
+        if type(content) is list:
+            yield from _inner(_dicts(cast("object", content)))
         if message.get("audio") is not None:  # an answer that was spoken, by its id
             yield {"type": "audio"}
     yield from _inner(_dicts(document.get("input")))

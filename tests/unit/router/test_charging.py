@@ -24,7 +24,7 @@ NOON = 1_795_435_200_000  # 2026-11-23T12:00:00Z
 
 
 def slip(*charges: Charge, **facts: Any) -> Slip:
-    known = {"input_tokens_most": 1_000_000, "max_output_tokens": 500_000}
+    known: dict[str, Any] = {"input_tokens_most": 1_000_000, "max_output_tokens": 500_000}
     return Slip(
         request_id="r",
         inbox="i",

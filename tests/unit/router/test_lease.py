@@ -23,9 +23,7 @@ def ask(*options: int | str, budget: Budget | None = TEN) -> Ask:
     return Ask([Decimal(option) for option in options], budget)
 
 
-def revise(
-    account: Account, *asks: Ask, document: SpendDocument = EMPTY, keep: bool = True
-) -> Revision:
+def revise(account: Account, *asks: Ask, document: SpendDocument = EMPTY, keep: bool = True) -> Revision:
     account.meet(document.leases.get("me"))
     return lease.revise(document, "me", account, asks, keep=keep)
 
