@@ -55,14 +55,15 @@ class SpendDocument(Contract, frozen=True, kw_only=True):
     """`leases` by router instance. `alerted`: budgets (`str(usd)`, for soft ones with `/soft`) that an alert
     was raised for.
 
-    `gone`: what is in `closed_usd` of a router's spend whose lease was closed for it because it was silent.
-    Should it come back and take another one, that one's `folded` begins with 0 as any other's.
+    `seeded_ms`: when the document was made in the middle of its period. What requests that came in before did
+    cost is in `closed_usd` from the beginning, and in no lease. An empty lease whose router is silent was
+    closed for it; should the router come back, it goes on from what is `folded`.
     """
 
     closed_usd: Decimal = ZERO
     leases: dict[str, Lease] = {}
-    gone: dict[str, Decimal] = {}
     alerted: tuple[str, ...] = ()
+    seeded_ms: int | None = None
 
     @property
     def committed_usd(self) -> Decimal:

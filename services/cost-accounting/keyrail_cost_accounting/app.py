@@ -10,6 +10,7 @@ from keyrail.contracts import streams
 from keyrail_cost_accounting import memory
 from keyrail_cost_accounting.answers import Answers
 from keyrail_cost_accounting.batches import Batches
+from keyrail_cost_accounting.closer import Closer
 from keyrail_cost_accounting.consumer import Consumer, Pace
 from keyrail_cost_accounting.handlers import serve_questions
 from keyrail_cost_accounting.ledger import Ledger
@@ -46,6 +47,9 @@ class CostAccounting:
             every_s=min(5.0, sweep_after_s / 3),
             caught_up=lambda: self._consumer.caught_up,
         )
+        self._closer = Closer(
+            bus, ledger, metrics, silence_s=sweep_after_s, every_s=min(5.0, sweep_after_s / 3)
+        )
         self._running: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
 
@@ -58,6 +62,7 @@ class CostAccounting:
         self._running = asyncio.create_task(self._consumer.run())
         self._background = [
             asyncio.create_task(self._sweeper.run()),
+            asyncio.create_task(self._closer.run()),
             asyncio.create_task(self._release_memory()),
         ]
 
