@@ -30,6 +30,16 @@ STALE_ATTEMPTS = Counter("keyrail_stale_attempts", "Attempts heard of after they
 FRAME_GAPS = Counter("keyrail_frame_gaps", "Gaps in frame sequences")
 # Counter: plans made, by strategy ("none": refused).
 PLANS = Counter("keyrail_plans", "Routing decisions", ["strategy"])
+# Counter: requests that a budget did not pay for, by whose it is (key, team, tenant).
+BUDGET_REFUSALS = Counter("keyrail_budget_refusals", "Requests refused for a budget", ["scope"])
+# Counter: attempts that did cost more than what was held for them.
+BUDGET_OVERRUNS = Counter("keyrail_budget_overruns", "Attempts that cost more than was held for them")
+# Counter: alerts on budgets, by kind (budget-soft, budget-hard).
+BUDGET_ALERTS = Counter("keyrail_budget_alerts", "Alerts on budgets", ["kind"])
+# Gauge: requests that a router holds money for.
+BUDGET_HOLDS = Gauge("keyrail_budget_holds", "Requests that money is held for")
+# Counter: changes of the documents of budgets, by outcome (changed, same, failed).
+BUDGET_CHANGES = Counter("keyrail_budget_changes", "Changes of documents of budgets", ["outcome"])
 # Counter: upstream attempts, by provider and how they ended.
 ATTEMPTS = Counter("keyrail_upstream_attempts", "Upstream attempts", ["provider", "outcome"])
 # Histogram: seconds to the provider's first byte.

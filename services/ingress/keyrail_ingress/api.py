@@ -15,7 +15,7 @@ from keyrail.contracts.config import TokenRecord
 from keyrail.contracts.events import RequestFinished, RequestStatus
 from keyrail.contracts.failures import OVERLOADED, Failure
 from keyrail.contracts.slips import TAKE_BY_MS, Facts, Slip
-from keyrail.dialects import json_text
+from keyrail.dialects import bounds, json_text
 from keyrail.dialects.openai_chat import request as chat_request
 from keyrail.dialects.openai_responses.stateless import unserved
 from keyrail.http.request import Request
@@ -123,6 +123,8 @@ class PublicApi:
         began = time.monotonic()
         document, facts = parsed
         terms = self._views.terms(caller)
+        if terms.hard and body is not None:
+            facts = bounds.bounded(document, facts, len(body), self._views.config.output_cap)
         slip = self._prepared(door, request, caller, facts, terms)
         asked = Asked(door, request, slip, document, terms.leases, began)
         if not terms.leases:

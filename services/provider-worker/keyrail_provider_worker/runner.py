@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from decimal import Decimal
 
 from nats.aio.msg import Msg
 
@@ -14,12 +15,13 @@ from keyrail.bus.liveness import Hearing
 from keyrail.bus.reply import Reply
 from keyrail.contracts import slips, subjects
 from keyrail.contracts.base import now_ms
+from keyrail.contracts.budgets import ZERO
 from keyrail.contracts.failures import NO_WORKER, OVERLOADED, Failure
 from keyrail.contracts.frames import Fail, Kind, Passed
 from keyrail.contracts.signals import Cancel
 from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
 from keyrail.telemetry import metrics
-from keyrail_provider_worker import fallback
+from keyrail_provider_worker import fallback, settle
 from keyrail_provider_worker.attempt import Attempt, Tools
 
 log = logging.getLogger(__name__)
@@ -75,9 +77,11 @@ class Runner:
             return
         if now_ms() >= slip.take_by_ms:
             metrics.LATE_SLIPS.inc()
+            self._tell_router(slip, ZERO, final=True)
             return
         upto = self._cancelled.get(slip.request_id)
         if upto is not None and (slip.epoch, slip.hop) <= upto:
+            self._tell_router(slip, ZERO, final=True)
             return
         if len(self._running) >= self._max_in_flight:
             await self._send_fail(slip, OVERLOADED)
@@ -108,29 +112,21 @@ class Runner:
     async def _run(self, attempt: Attempt, body: bytes) -> None:
         try:
             failure = await attempt.run()
-            if failure is not None and not attempt.handed_on:
-                await self._after(attempt, body, failure)
+            spent, following = _what_follows(attempt, failure)
+            self._tell_router(attempt.slip, attempt.cost_usd, final=following is None)
+            if spent is not None:
+                await self._after(attempt, body, spent, following)
         except BusError as error:
             log.warning("failure not sent on", extra={"error": type(error).__name__})
         finally:
             self._running.pop(attempt.id, None)
             metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
 
-    async def _after(self, attempt: Attempt, body: bytes, failure: Failure) -> None:
+    async def _after(self, attempt: Attempt, body: bytes, spent: Spent, following: Slip | None) -> None:
         """Pass the slip on to the next target, or tell the client."""
-        slip = attempt.slip
-        spent = Spent(
-            attempt_id=attempt.id,
-            provider=slip.target.provider,
-            model=slip.target.model,
-            failure=failure,
-            cost_usd=attempt.cost_usd,
-        )
-        following = None
-        if not attempt.content_sent:
-            following = fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent)
         if following is None:
-            await attempt.reply.send(Kind.FAIL, Fail(failure=failure, spent=(*slip.spent, spent)))
+            every = (*attempt.slip.spent, spent)
+            await attempt.reply.send(Kind.FAIL, Fail(failure=spent.failure, spent=every))
             return
         await attempt.reply.send(Kind.PASSED, Passed(spent=spent, take_by_ms=now_ms() + TAKE_BY_MS))
         await self._forwarder.forward(
@@ -139,7 +135,19 @@ class Runner:
             lambda: self._send_fail(following, NO_WORKER),
         )
 
+    def _tell_router(self, slip: Slip, cost_usd: Decimal | None, *, final: bool) -> None:
+        """What its attempt did cost, where money is held for it; lost, the router asks the ledger."""
+        told = settle.hold_settled(slip, cost_usd, final=final)
+        if told is None or slip.hold is None:
+            return
+        try:
+            self._tools.bus.send(subjects.settled(slip.hold.router), told.encode())
+        except BusError as error:
+            log.warning("router not told", extra={"request_id": slip.request_id, "error": str(error)})
+
     async def _send_fail(self, slip: Slip, failure: Failure) -> None:
+        """For a slip that no call was made for."""
+        self._tell_router(slip, ZERO, final=True)
         try:
             await Reply(self._tools.bus, slip).send(Kind.FAIL, Fail(failure=failure, spent=slip.spent))
         except BusError as error:
@@ -164,3 +172,20 @@ class Runner:
 
     async def _on_reconnect(self) -> None:
         self._reconnected_at = time.monotonic()
+
+
+def _what_follows(attempt: Attempt, failure: Failure | None) -> tuple[Spent | None, Slip | None]:
+    """What was spent where the attempt failed and this worker has to say so, and the slip that goes on."""
+    if failure is None or attempt.handed_on:
+        return None, None
+    slip = attempt.slip
+    spent = Spent(
+        attempt_id=attempt.id,
+        provider=slip.target.provider,
+        model=slip.target.model,
+        failure=failure,
+        cost_usd=attempt.cost_usd,
+    )
+    if attempt.content_sent:
+        return spent, None
+    return spent, fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent)

@@ -12,7 +12,9 @@ from keyrail.bus.liveness import Hearing, Heart
 from keyrail.bus.views import KvView
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView
+from keyrail.pricing import catalogue
 from keyrail.providers import names
+from keyrail_router.budgets import Budgets
 from keyrail_router.handlers import RequestHandler
 
 
@@ -26,15 +28,20 @@ class Router:
         self._forwarder = Forwarder(bus)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
         self._hearing = Hearing(bus, ("provider-worker",))
-        self._handler = RequestHandler(bus, self._forwarder, self._hearing, lambda: self._view, names.owner)
+        self._budgets = Budgets(bus)
+        self._handler = RequestHandler(
+            bus, self._forwarder, self._hearing, lambda: self._view, names.owner, self._budgets
+        )
         self._subscriptions: list[Subscription] = []
 
     async def start(self) -> None:
         """Return once requests are taken."""
+        catalogue.load()  # 0.2 s that no request should wait for
         self._config.start()
         await self._config.loaded.wait()
         await self._forwarder.start()
         await self._hearing.start()
+        self._budgets.start()
         own = subjects.request_to(self._bus.instance)
         self._subscriptions = [
             await self._bus.subscribe(own, self._handler.on_request),
@@ -47,7 +54,9 @@ class Router:
         """Take nothing new; what is queued is still routed, and refusals are still heard."""
         await self._heart.draining()
         await asyncio.gather(*(subscription.drain() for subscription in self._subscriptions))
+        await self._handler.settle()
         await self._forwarder.settle()
+        await self._budgets.stop()
         await self._heart.stop()
 
     def _on_config(self, key: str, value: bytes) -> None:
