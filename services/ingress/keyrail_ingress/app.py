@@ -14,6 +14,7 @@ from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.http.request import Request
 from keyrail.http.server import HttpServer
+from keyrail.http.tls import Certificate
 from keyrail_ingress.api import PublicApi, Views
 from keyrail_ingress.dispatch import Dispatcher
 from keyrail_ingress.doors import DOORS
@@ -25,7 +26,7 @@ from keyrail_ingress.settings import IngressSettings
 class Ingress:
     """HTTP in, slips out, frames back."""
 
-    def __init__(self, bus: Bus, settings: IngressSettings) -> None:
+    def __init__(self, bus: Bus, settings: IngressSettings, certificate: Certificate | None = None) -> None:
         self._bus = bus
         self._views = Views()
         self._changed = asyncio.Event()
@@ -50,7 +51,7 @@ class Ingress:
                 **{(method, "/v1/responses/"): self._api.unserved for method in ("GET", "POST", "DELETE")},
             },
         )
-        self._server = HttpServer(routes, fd=settings.listen_fd, port=settings.port)
+        self._server = HttpServer(routes, fd=settings.listen_fd, port=settings.port, certificate=certificate)
 
     async def start(self) -> None:
         """Accept connections once the keys are known; return once the first request would be served.
