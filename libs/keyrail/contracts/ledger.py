@@ -35,10 +35,28 @@ class RequestQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="r
     request_id: str
 
 
+class AlertsQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="alerts"):
+    """Alerts, oldest first."""
+
+    tenant: str | None = None
+    since_ms: int | None = None
+    cursor: str | None = None
+
+
+class SpendQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="spend"):
+    """What requests of a tenant, team or virtual key have cost: one row, `{"cost_usd": "..."}`."""
+
+    tenant: str
+    team: str | None = None
+    key_id: str | None = None
+    since_ms: int
+    until_ms: int | None = None
+
+
 class LedgerQuery(Contract, frozen=True, kw_only=True):
     """One question."""
 
-    query: CostsQuery | AttemptsQuery | RequestQuery
+    query: CostsQuery | AttemptsQuery | RequestQuery | AlertsQuery | SpendQuery
 
 
 class LedgerPage(Contract, frozen=True, kw_only=True):

@@ -38,9 +38,12 @@ class Issued:
     sha256: str
 
 
-def issue() -> Issued:
-    """A new virtual key. Its id is one of 36 ** 8: whoever stores it makes sure that the id is free."""
-    id = "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
+def issue(id: str | None = None) -> Issued:
+    """A new virtual key, or with `id` a new secret for that one.
+
+    A new id is one of 36 ** 8: whoever stores it makes sure that it is free.
+    """
+    id = id or "".join(secrets.choice(_ID_CHARACTERS) for _ in range(_ID_LENGTH))
     body = f"kr_{id}_{_encoded(secrets.token_bytes(_SECRET_BYTES))}"
     key = body + _checksum(body.encode())
     return Issued(id=id, key=key, sha256=hashlib.sha256(key.encode()).hexdigest())
@@ -52,6 +55,11 @@ def parse(text: str) -> str | None:
     if shape is None or _checksum(text[:-_CHECKSUM_LENGTH].encode()) != text[-_CHECKSUM_LENGTH:]:
         return None
     return shape[1]
+
+
+def is_id(text: str) -> bool:
+    """Whether a virtual key can have this id."""
+    return len(text) == _ID_LENGTH and all(c in _ID_CHARACTERS for c in text)
 
 
 def id_of(text: str) -> str:

@@ -2,78 +2,135 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
+from typing import Final
 
 from keyrail.bus.connection import Bus
+from keyrail.bus.errors import BusError
 from keyrail.bus.liveness import Hearing, Heart
-from keyrail.contracts import subjects
-from keyrail.contracts.config import ConfigView
-from keyrail.contracts.ledger import LedgerPage, LedgerQuery
-from keyrail.http import asgi
+from keyrail.contracts import streams
 from keyrail.http.server import HttpServer
+from keyrail.keys.base import KeyStoreError, KeyWriter
 from keyrail.keys.keystore import KeystoreWriter
 from keyrail.providers import registry
-from keyrail_control import catalogue, gather, providers, publishing
-from keyrail_control.api import create_app
+from keyrail_control import gather, providers
+from keyrail_control.api import table
+from keyrail_control.api.budgets import BudgetRoutes
+from keyrail_control.api.config import ConfigRoutes
+from keyrail_control.api.handler import Api
+from keyrail_control.api.keys import KeyRoutes
+from keyrail_control.api.ledger import LedgerRoutes
+from keyrail_control.api.system import System
+from keyrail_control.api.tokens import TokenRoutes
+from keyrail_control.buckets import Bucket
+from keyrail_control.configuration import FILENAME, Configuration
+from keyrail_control.provider_keys import ProviderKeys
+from keyrail_control.questions import Questions
+from keyrail_control.revisions import Revisions
+from keyrail_control.seeding import Seeder
 from keyrail_control.settings import ControlSettings
+from keyrail_control.virtual_keys import VirtualKeys
 
 log = logging.getLogger(__name__)
 
-QUESTION_S = 10.0
-DEFAULT_TENANT = "default"
+DEFAULT_TENANT: Final = "default"
+LOOK_S: Final = 30.0
+"""How often what the store has is compared with what is published of it."""
 
 
 class Control:
-    """The admin API; publishes the configuration and the first virtual key at start."""
+    """The admin API; publishes the configuration, provider keys and the first virtual key at start."""
 
-    def __init__(self, bus: Bus, settings: ControlSettings) -> None:
+    def __init__(self, bus: Bus, settings: ControlSettings, *, look_s: float = LOOK_S) -> None:
         self._bus = bus
         self._settings = settings
-        self._view = ConfigView()
-        self._keys = KeystoreWriter(settings.keystore)
+        self._look_s = look_s
         self._heart = Heart(bus)
         self._hearing = Hearing(bus, ("ingress", "router", "provider-worker", "cost-accounting"))
-        token = settings.admin_token_file.read_text().strip()
-        app = create_app(
-            self._ask, self._metrics, self._providers, hashlib.sha256(token.encode()).hexdigest()
+        self._looking: asyncio.Task[None] | None = None
+        writer: KeyWriter = KeystoreWriter(settings.keystore)
+        questions = Questions(bus)
+        spent = Bucket(bus, streams.BUDGETS.name)
+        self._keys = ProviderKeys(
+            writer,
+            Bucket(bus, streams.KEYS.name),
+            Bucket(bus, streams.KEY_HEALTH.name),
+            self._provider_names,
+            questions.key_test,
+            self._keys_changed,
         )
-        self._server = HttpServer(asgi.handler(app), fd=settings.listen_fd, port=settings.admin_port)
+        self._configuration = Configuration(
+            Revisions(Bucket(bus, streams.CONFIG.name)),
+            Seeder(spent, questions.ledger),
+            self._with_key,
+            settings.sandbox_url,
+        )
+        self._tokens = VirtualKeys(Bucket(bus, streams.TOKENS.name))
+        routes = table.whole(
+            (
+                System(self._metrics, self._providers),
+                LedgerRoutes(questions.ledger),
+                KeyRoutes(self._keys),
+                TokenRoutes(self._tokens),
+                ConfigRoutes(self._configuration),
+                BudgetRoutes(self._configuration.view, self._tokens.records, spent),
+            )
+        )
+        token = settings.admin_token_file.read_text().strip()
+        self.api = Api(routes, hashlib.sha256(token.encode()).hexdigest())
+        self._server = HttpServer(self.api, fd=settings.listen_fd, port=settings.admin_port)
+
+    @property
+    def port(self) -> int:
+        """Where the API listens."""
+        return self._server.port
 
     async def start(self) -> None:
         """Publish, then listen."""
-        await self._publish()
+        config = self._settings.config
+        await self._configuration.begin(
+            config.read_text() if config else "", config.name if config else FILENAME
+        )
+        await self._keys.publish(at_start=True)
+        key_file = self._settings.default_key_file
+        if key_file.exists():
+            await self._tokens.let_in(key_file.read_text().strip(), DEFAULT_TENANT)
         await self._hearing.start()
         await self._server.start()
         self._heart.start()
+        self._looking = asyncio.create_task(self._look(), name="look at the key store")
 
     async def drain(self) -> None:
         """Answer what was asked, then leave."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         await self._server.stop()
         await self._heart.stop()
 
-    async def _publish(self) -> None:
-        settings = self._settings
-        text = settings.config.read_text() if settings.config else ""
-        names = await self._keys.list()
-        view = catalogue.view(
-            text,
-            settings.config.name if settings.config else "keyrail.yaml",
-            sandbox_url=settings.sandbox_url,
-            with_key={name.provider for name in names if name.tenant == DEFAULT_TENANT},
-        )
-        published = self._view = await publishing.publish_config(self._bus.js, view)
-        log.info("configuration published", extra={"revision": published.revision})
-        if settings.default_key_file.exists():
-            key = settings.default_key_file.read_text().strip()
-            await publishing.publish_token(self._bus.js, key, DEFAULT_TENANT)
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self._look_s)
+            try:
+                await self._keys.publish()
+                await self._configuration.keys_changed()
+            except (KeyStoreError, BusError) as error:
+                log.warning("provider keys can't be compared", extra={"error": str(error)})
 
-    async def _ask(self, query: LedgerQuery) -> LedgerPage:
-        answer = await self._bus.nc.request(subjects.LEDGER, query.encode(), timeout=QUESTION_S)
-        return LedgerPage.decode(answer.data)
+    async def _keys_changed(self) -> None:
+        await self._configuration.keys_changed()
+
+    async def _with_key(self) -> set[str]:
+        return {name.provider for name in await self._keys.names() if name.tenant == DEFAULT_TENANT}
+
+    async def _provider_names(self) -> set[str]:
+        return set((await self._configuration.view()).providers)
 
     async def _providers(self) -> list[providers.Row]:
-        return providers.rows(self._view, registry.load(), await self._keys.list(), DEFAULT_TENANT)
+        view, names = await self._configuration.view(), await self._keys.names()
+        return providers.rows(view, registry.load(), names, DEFAULT_TENANT)
 
     async def _metrics(self) -> bytes:
         return await gather.exposition(self._bus, self._hearing)

@@ -1,0 +1,27 @@
+"""Lists of rows, as all lists of the API are."""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """Some rows; ask again with `cursor` for those that follow, null: there are none."""
+
+    rows: list[T]
+    cursor: str | None = None
+
+
+class LedgerRows(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of the ledger; money is a string, and null what is not known. `cursor` as in every list."""
+
+    rows: list[dict[str, Any]]
+    cursor: str | None = None
+
+
+class Nothing(msgspec.Struct, frozen=True, kw_only=True):
+    """It is done, and there is nothing more to say."""
