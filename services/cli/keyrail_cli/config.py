@@ -120,8 +120,12 @@ def run_rollback(options: argparse.Namespace) -> None:
     """Publish an old revision again. Raises NotFound, AdminError and NotRunning."""
     with client.connect() as admin:
         row = admin.post("/v1/config/rollback", {"revision": options.revision})
-    sentence = f"revision {row['revision']} is in use and says what revision {options.revision} said"
-    print(render.as_json(row) if options.json else sentence)
+    if options.json:
+        print(render.as_json(row))
+    elif row.get("changed", True):
+        print(f"revision {row['revision']} is in use and says what revision {options.revision} said")
+    else:
+        print(f"nothing changed: revision {row['revision']} says what revision {options.revision} said")
 
 
 def run_show(options: argparse.Namespace) -> None:
@@ -130,8 +134,12 @@ def run_show(options: argparse.Namespace) -> None:
         current = admin.get("/v1/config")
     if options.json:
         print(render.as_json(current))
-    else:
-        sys.stdout.write(str(current["text"]))
+        return
+    if current.get("text") is None:
+        raise CommandError(f"the text of revision {current['revision']} was not kept; apply a file")
+    if current.get("differs_from_file"):
+        print("keyrail: this is not what the file said when control started", file=sys.stderr)
+    sys.stdout.write(str(current["text"]))
 
 
 def _read(options: argparse.Namespace) -> tuple[Path, str]:

@@ -95,6 +95,9 @@ def test_revisions_are_shown_and_gone_back_to(admin: Admin, capsys: Capture) -> 
     assert main.main(["config", "rollback", "1"]) == 0
     assert admin.asked[-1][1] == {"revision": 1}
     assert capsys.readouterr().out == "revision 4 is in use and says what revision 1 said\n"
+    admin.on("POST /v1/config/rollback", {"revision": 4, "from_revision": 1, "changed": False})
+    assert main.main(["config", "rollback", "1"]) == 0
+    assert "nothing changed: revision 4" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main.main(["config", "rollback", "-1"])
 
@@ -106,6 +109,14 @@ def test_the_current_text_is_printed_as_it_is(admin: Admin, capsys: Capture) -> 
     assert capsys.readouterr().out == GOOD
     assert main.main(["config", "show", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == current
+
+    admin.on("GET /v1/config", current | {"differs_from_file": True})
+    assert main.main(["config", "show"]) == 0
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (GOOD, "keyrail: this is not what the file said when control started\n")
+    admin.on("GET /v1/config", current | {"text": None})
+    assert main.main(["config", "show"]) == 1
+    assert "was not kept" in capsys.readouterr().err
 
 
 def test_budgets_and_alerts_are_tables(admin: Admin, capsys: Capture) -> None:
