@@ -26,10 +26,12 @@ routes:
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """A stack of this module's own: its configuration and keys are changed."""
     running = Stack(tmp_path_factory.mktemp("admin") / "home", CONFIG)
-    await running.start()
-    yield running
-    await running.close()
-    assert running.stop() == 0, running.said()
+    try:
+        yield await running.start()
+    finally:
+        await running.close()
+        code = running.stop()
+    assert code == 0, running.said()
 
 
 def done(stack: Stack, text: str, given: str = "") -> str:
