@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from ssl import SSLContext
 
 from keyrail.http.limits import Limits
 from keyrail.http.request import Request
 from keyrail.http.server import HttpServer
+from keyrail.http.tls import Certificate
 
 TEXT = (("content-type", "text/plain"),)
 MAX_BODY = 1 << 20
@@ -109,9 +111,10 @@ class Served:
         self.echo = echo
         self._clients: list[Client] = []
 
-    async def connect(self, limit: int = 1 << 16) -> Client:
+    async def connect(self, limit: int = 1 << 16, ssl: SSLContext | None = None) -> Client:
         """A new connection; it reads ahead at most twice `limit`."""
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.server.port, limit=limit))
+        port = self.server.port
+        client = Client(*await asyncio.open_connection("127.0.0.1", port, limit=limit, ssl=ssl))
         self._clients.append(client)
         return client
 
@@ -126,10 +129,12 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(limits: Limits | None = None) -> AsyncGenerator[Served]:
+async def serving(
+    limits: Limits | None = None, certificate: Certificate | None = None
+) -> AsyncGenerator[Served]:
     """A server until the end of the block; its clients are gone before."""
     echo = Echo()
-    server = HttpServer(echo, limits=limits)
+    server = HttpServer(echo, limits=limits, certificate=certificate)
     await server.start()
     served = Served(server, echo)
     try:

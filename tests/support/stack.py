@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from openai import AsyncOpenAI
+from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from keyrail.http.admin import AdminClient
 from support.nats import free_port
@@ -35,10 +36,13 @@ class Stack:
         *,
         scale: dict[str, int] | None = None,
         environment: dict[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
+        """`tls`: how to verify a stack whose environment names a certificate."""
         self.home = home
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}"
+        self.verify: ssl.SSLContext | bool = tls or True
         self.output = ""
         self._config = home.parent / f"{home.name}.yaml"
         self._config.write_text(config)
@@ -129,7 +133,7 @@ class Stack:
         return any(counts[service] != self._scale.get(service, 1) for service in SERVICES)
 
     async def ready_again(self) -> None:
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=self.verify) as client:
             while True:
                 try:
                     if (await client.get(f"{self.url}/readyz")).status_code == 200:
@@ -148,7 +152,11 @@ class Stack:
         """The official client, which does not retry by itself here."""
         if self._openai is None:
             self._openai = AsyncOpenAI(
-                base_url=f"{self.url}/v1", api_key=self.key, max_retries=0, timeout=60.0
+                base_url=f"{self.url}/v1",
+                api_key=self.key,
+                max_retries=0,
+                timeout=60.0,
+                http_client=DefaultAsyncHttpxClient(verify=self.verify),
             )
         return self._openai
 
@@ -159,7 +167,10 @@ class Stack:
 
     def http(self) -> httpx.AsyncClient:
         return httpx.AsyncClient(
-            base_url=self.url, headers={"authorization": f"Bearer {self.key}"}, timeout=60.0
+            base_url=self.url,
+            headers={"authorization": f"Bearer {self.key}"},
+            timeout=60.0,
+            verify=self.verify,
         )
 
     async def sandbox_calls(self) -> list[dict[str, Any]]:
@@ -170,10 +181,12 @@ class Stack:
 
     # the ledger
 
-    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """`given`: its standard input."""
         return subprocess.run(
             [str(BIN / "keyrail"), *arguments],
             env={"PATH": os.environ["PATH"], "KEYRAIL_HOME": str(self.home)},
+            input=given,
             capture_output=True,
             text=True,
             timeout=30,

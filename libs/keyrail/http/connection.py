@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import weakref
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -37,6 +38,7 @@ class Shared:
         self.loop = loop
         self.draining = False
         self.connections: set[Connection] = set()
+        self.shaking: weakref.WeakSet[Connection] | None = None  # hands, where there is TLS
 
 
 class _Refused(Exception):
@@ -54,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._limits = shared.limits
         self._handler = shared.handler
         self._clock = shared.loop.time
-        self._parser: Any = httptools.HttpRequestParser(self)
+        self._parser: Any = None  # from when there is a connection: under TLS, some never come to be
         self._current: Request | None = None  # being answered
         self._queue: deque[Request] = deque()  # behind it
         self._incoming: Request | None = None  # whose body is being read
@@ -76,7 +78,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # pyright: ignore[reportAttributeAccessIssue] it is one for sockets
+        self._parser = httptools.HttpRequestParser(self)
         self._shared.connections.add(self)
+        if self._shared.shaking is not None:
+            self._shared.shaking.discard(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._shared.connections.discard(self)

@@ -16,6 +16,7 @@ class Limits:
     unread: int = 64 << 10  # a body that nobody reads is skipped up to here; beyond, the connection is closed
     check_s: float = 1.0  # how often times are looked at: one timer for all, none to set and cancel a request
     idle_s: float = 75.0
+    handshake_s: float = 10.0  # where there is TLS
     head_s: float = 20.0
     body_s: float = 30.0  # and a second more for every `body_rate` bytes that have come
     body_rate: int = 8 << 10

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import weakref
 
 from keyrail.http.connection import Connection, Handler, Shared
 from keyrail.http.limits import Limits
+from keyrail.http.tls import LOOK_S, Certificate
 
 IDLE_S = 5.5
 """A kept-alive connection is closed after so long without a request: clients of httpx, and so the official
@@ -17,10 +19,19 @@ ABORT_S = 5.0
 
 
 class HttpServer:
-    """Gives requests to `handler`. `draining` turns true before the last connections are closed."""
+    """Gives requests to `handler`. `draining` turns true before the last connections are closed.
+
+    With a certificate it speaks TLS only, and follows the certificate's files.
+    """
 
     def __init__(
-        self, handler: Handler, *, fd: int | None = None, port: int = 0, limits: Limits | None = None
+        self,
+        handler: Handler,
+        *,
+        fd: int | None = None,
+        port: int = 0,
+        limits: Limits | None = None,
+        certificate: Certificate | None = None,
     ) -> None:
         if fd is not None:
             self._socket = socket.socket(fileno=fd)
@@ -28,9 +39,11 @@ class HttpServer:
             self._socket = socket.create_server(("127.0.0.1", port), backlog=2048)
         self._handler = handler
         self._limits = limits or Limits()
+        self._certificate = certificate
         self._shared: Shared | None = None
         self._server: asyncio.Server | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._looking: asyncio.TimerHandle | None = None
 
     @property
     def port(self) -> int:
@@ -46,8 +59,32 @@ class HttpServer:
         """Return once connections are accepted."""
         loop = asyncio.get_running_loop()
         shared = self._shared = Shared(self._handler, self._limits, loop)
-        self._server = await loop.create_server(lambda: Connection(shared), sock=self._socket, backlog=2048)
+        if self._certificate is None:
+            self._server = await loop.create_server(
+                lambda: Connection(shared), sock=self._socket, backlog=2048
+            )
+        else:
+            self._server = await self._start_tls(shared, self._certificate)
         self._check(shared)
+
+    async def _start_tls(self, shared: Shared, certificate: Certificate) -> asyncio.Server:
+        shaking = shared.shaking = weakref.WeakSet[Connection]()
+
+        def connection() -> Connection:
+            accepted = Connection(shared)
+            shaking.add(accepted)
+            return accepted
+
+        server = await shared.loop.create_server(
+            connection,
+            sock=self._socket,
+            backlog=2048,
+            ssl=certificate.context,
+            ssl_handshake_timeout=self._limits.handshake_s,
+            ssl_shutdown_timeout=ABORT_S,
+        )
+        self._look(shared, certificate)
+        return server
 
     async def stop(self) -> None:
         """Accept nothing more; answer, and close, every connection as it falls idle.
@@ -61,12 +98,19 @@ class HttpServer:
         shared.draining = True
         self._server.close()
         began = shared.loop.time()
-        while shared.connections:
+        while shared.connections or (
+            shared.shaking and shared.loop.time() - began < self._limits.handshake_s
+        ):
             for connection in list(shared.connections):
                 connection.drain(shared.loop.time(), began, IDLE_S, ABORT_S)
             await asyncio.sleep(POLL_S)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._looking):
+            if timer is not None:
+                timer.cancel()
+
+    def _look(self, shared: Shared, certificate: Certificate) -> None:
+        certificate.look()
+        self._looking = shared.loop.call_later(LOOK_S, self._look, shared, certificate)
 
     def _check(self, shared: Shared) -> None:
         now = shared.loop.time()

@@ -72,7 +72,7 @@ class KeystoreWriter:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         try:
-            self._sealer = Sealer(_recipient(directory))
+            self._sealer = Sealer(recipient(directory))
         except ValueError as error:
             raise KeyStoreUnavailable(f"{directory / RECIPIENT_FILE}: {error}") from None
 
@@ -232,7 +232,8 @@ def _files(folder: Path) -> list[tuple[str, _Signature]]:
     return sorted(found)
 
 
-def _recipient(directory: Path) -> str:
+def recipient(directory: Path) -> str:
+    """The public key of a keystore, as written there. Raises KeyStoreUnavailable."""
     path = directory / RECIPIENT_FILE
     with _unavailable(path):
         return _text(path)
@@ -241,15 +242,14 @@ def _recipient(directory: Path) -> str:
 def _opener(identity_file: Path) -> Opener:
     if identity_file.stat().st_mode & 0o077:
         raise KeyStoreUnavailable(f"{identity_file}: others than its owner have access; chmod 600 it")
-    lines = [line for line in _text(identity_file).splitlines() if line and not line.startswith("#")]
     try:
-        return Opener(Secret(lines[0] if len(lines) == 1 else ""))
+        return Opener.of_file(Secret(_text(identity_file)))
     except ValueError:
         raise KeyStoreUnavailable(f"{identity_file}: is not an age identity") from None
 
 
 def _check_pair(directory: Path, opener: Opener) -> None:
-    if _recipient(directory) != opener.recipient:
+    if recipient(directory) != opener.recipient:
         raise KeyStoreUnavailable(f"{directory / RECIPIENT_FILE}: is not the public key of the identity")
 
 

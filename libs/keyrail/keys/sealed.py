@@ -61,6 +61,12 @@ class Opener:
             raise ValueError("not an age identity") from None
         self.recipient = str(self._identity.to_public())
 
+    @classmethod
+    def of_file(cls, text: Secret) -> Opener:
+        """From an identity file: comments and one identity. Raises ValueError."""
+        lines = [line for line in text.reveal().splitlines() if line and not line.startswith("#")]
+        return cls(Secret(lines[0].strip() if len(lines) == 1 else ""))
+
     def open(self, name: KeyName, sealed: bytes) -> tuple[ProviderKey, Secret]:
         """The key sealed under this name. Raises ValueError, with a sentence without contents."""
         content = self._content(sealed)

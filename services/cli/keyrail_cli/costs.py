@@ -29,7 +29,7 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--since", metavar="TIME", help="30m, 1h, 7d or an RFC 3339 time; without it everything"
     )
-    parser.add_argument("--json", action="store_true", help="a JSON list")
+    parser.add_json("a list")
     parser.set_defaults(run=run)
 
 

@@ -5,10 +5,24 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from keyrail.http.admin import AdminError
-from keyrail_cli import attempts, costs, providers, requests, up
+from keyrail.keys.base import KeyStoreError
+from keyrail_cli import (
+    alerts,
+    attempts,
+    budgets,
+    config,
+    costs,
+    keys,
+    keystore,
+    providers,
+    requests,
+    tokens,
+    up,
+)
+from keyrail_cli.commands import CommandError, Parser, Problems
 from keyrail_cli.home import NotRunning
 
 if TYPE_CHECKING:
@@ -16,17 +30,29 @@ if TYPE_CHECKING:
 
 COMMANDS: tuple[Callable[[Commands], None], ...] = (
     up.register,
-    costs.register,
-    requests.register,
-    attempts.register,
+    config.register,
     providers.register,
+    keys.register,
+    keystore.register,
+    tokens.register,
+    budgets.register,
+    alerts.register,
+    costs.register,
+    attempts.register,
+    requests.register,
 )
 """What `keyrail` can do. Each adds its parser and sets `run`, called with the arguments."""
 
 
-def parser() -> argparse.ArgumentParser:
+ABOUT: Final = """\
+A self-hosted LLM gateway. `keyrail up` runs it on this machine; every other command asks the one that runs
+in $KEYRAIL_HOME (default: .keyrail in this folder), or works on its files. All take --json.
+`keyrail COMMAND --help` says more."""
+
+
+def parser() -> Parser:
     """The parser of the whole command line."""
-    root = argparse.ArgumentParser(prog="keyrail", description="A self-hosted LLM gateway.")
+    root = Parser(prog="keyrail", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = root.add_subparsers(required=True, metavar="command")
     for register in COMMANDS:
         register(commands)
@@ -34,13 +60,20 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 1 when it could not be done, 2 when it was not understood."""
+    """Run one command; the exit status is 1 when it could not be done, 2 when it was not
+    understood."""
     options = parser().parse_args(arguments)
     try:
         options.run(options)
-    except (AdminError, NotRunning) as error:
-        print(f"keyrail: {error}", file=sys.stderr)
+    except Problems as problems:
+        print(problems, file=sys.stderr)
         return 1
+    except (AdminError, CommandError, KeyStoreError, NotRunning) as error:
+        print(f"keyrail: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)  # the terminal's ^C has a line of its own
+        return 130
     except BrokenPipeError:
         sys.stderr.close()
         return 1

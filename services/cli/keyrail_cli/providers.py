@@ -16,7 +16,7 @@ COLUMNS = ("provider", "key", "native", "faces", "prices", "base_url")
 def register(commands: Commands) -> None:
     """Add the command."""
     parser = commands.add_parser("providers", help="providers, which of them have a key, what each supports")
-    parser.add_argument("--json", action="store_true", help="a JSON list")
+    parser.add_json("a list")
     parser.set_defaults(run=run)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 
 Row = dict[str, object]
 UNKNOWN = "unknown"
@@ -43,6 +44,20 @@ def pairs(row: Row, names: Sequence[str], optional: frozenset[str] = frozenset()
     shown = [name for name in names if not (name in optional and row.get(name) is None)]
     width = max((len(name) for name in shown), default=0)
     return "\n".join(f"{name.replace('_', ' '):<{width}}  {cell(row.get(name))}" for name in shown)
+
+
+def moment(ms: int) -> str:
+    """Milliseconds since the epoch as people read them, to the second."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def with_times(row: Row) -> Row:
+    """The row with a readable `x` for each `x_ms` that is a time."""
+    return row | {
+        name.removesuffix("_ms"): moment(value) if isinstance(value, int) else None
+        for name, value in row.items()
+        if name.endswith("_ms")
+    }
 
 
 def as_json(value: object) -> str:

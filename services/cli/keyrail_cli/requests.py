@@ -51,7 +51,7 @@ def register(commands: Commands) -> None:
     verbs = parser.add_subparsers(required=True, metavar="verb")
     show = verbs.add_parser("show", help="one request with all its attempts")
     show.add_argument("id", help="from the answer's x-keyrail-request-id header")
-    show.add_argument("--json", action="store_true", help="a JSON object")
+    show.add_json("an object")
     show.set_defaults(run=run)
 
 

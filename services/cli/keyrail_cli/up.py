@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add the command."""
-    parser = commands.add_parser("up", help="run the embedded stack in the foreground")
+    parser = commands.add_parser("up", help="run the whole gateway on this machine, in the foreground")
     parser.add_argument(
         "--scale",
         action="append",
@@ -21,10 +21,11 @@ def register(commands: Commands) -> None:
         metavar="SERVICE=N",
         help="run N instances of ingress, router or provider-worker; may be repeated",
     )
+    parser.add_json("each line that is said")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Become `python -m keyrail_embedded`."""
-    scale = [f"--scale={item}" for item in options.scale]
-    os.execv(sys.executable, [sys.executable, "-m", "keyrail_embedded", *scale])  # noqa: S606
+    more = [f"--scale={item}" for item in options.scale] + (["--json"] if options.json else [])
+    os.execv(sys.executable, [sys.executable, "-m", "keyrail_embedded", *more])  # noqa: S606

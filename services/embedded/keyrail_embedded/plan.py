@@ -13,6 +13,7 @@ from keyrail_embedded.home import Home
 
 _BOUND = (sys.executable, "-I", "-S", str(Path(__file__).with_name("bound.py")))
 STOP_ORDER = ("ingress", "control", "router", "provider-worker", "cost-accounting", "nats-server", "sandbox")
+TLS_VARIABLES = ("KEYRAIL_TLS_CERT_FILE", "KEYRAIL_TLS_KEY_FILE")
 SCALABLE = ("ingress", "router", "provider-worker")
 
 
@@ -28,6 +29,7 @@ class Places:
     ingress_fd: int
     admin_fd: int
     sandbox_fd: int
+    tls: tuple[Path, Path] | None  # certificate and key of ingress
     lock_fd: int  # held by all that write to the home, so that nobody else starts on it before they ended
 
 
@@ -86,9 +88,10 @@ def services(
             listen_fd=places.sandbox_fd,
         ),
     ]
+    ingress: dict[str, str] = dict(zip(TLS_VARIABLES, map(str, places.tls or ()), strict=False))
     scaled = {
         "provider-worker": spec("provider-worker", worker),
         "router": spec("router", {}),
-        "ingress": spec("ingress", {}, fd=places.ingress_fd),
+        "ingress": spec("ingress", ingress, fd=places.ingress_fd),
     }
     return once + [one for name, one in scaled.items() for _ in range(scale.get(name, 1))]

@@ -10,8 +10,9 @@ import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from keyrail.bus import permissions
 from keyrail_embedded import plan, setup
@@ -21,7 +22,13 @@ from keyrail_embedded.plan import Places
 
 READY_S = 60.0
 
-Say = Callable[[str], None]
+
+class Say(Protocol):
+    """Tell whoever started it: a sentence, and its facts for programs."""
+
+    def __call__(self, what: str, **facts: str) -> None:
+        """Say it."""
+        ...
 
 
 class Supervisor:
@@ -35,6 +42,7 @@ class Supervisor:
         environment: Mapping[str, str],
         scale: Mapping[str, int],
         say: Say,
+        tls: tuple[Path, Path] | None,
     ) -> None:
         self._home = home
         self._listener = listener
@@ -43,6 +51,7 @@ class Supervisor:
         self._environment = environment
         self._scale = scale
         self._say = say
+        self._tls = tls
         self._config = config
         self._children: list[Child] = []
         self._stop = asyncio.Event()
@@ -83,7 +92,8 @@ class Supervisor:
             return 1
         self._announced = True
         self._write_run()
-        self._say(f"ready: {self._url(self._listener)}  first virtual key: {self._home.default_key}")
+        url, key = self._public_url(), str(self._home.default_key)
+        self._say(f"ready: {url}  first virtual key: {key}", url=url, key_file=key)
         await stop
         return 0
 
@@ -117,6 +127,7 @@ class Supervisor:
             ingress_fd=self._listener.fileno(),
             admin_fd=self._admin.fileno(),
             sandbox_fd=self._sandbox.fileno(),
+            tls=self._tls,
             lock_fd=self._home.lock_fd,
         )
         return places, passwords[permissions.ADMIN]
@@ -139,12 +150,16 @@ class Supervisor:
         self._home.write_run(
             {
                 "pid": os.getpid(),
-                "url": self._url(self._listener),
+                "url": self._public_url(),
                 "admin_url": self._url(self._admin),
                 "sandbox_url": f"{self._url(self._sandbox)}/v1",
                 "processes": processes,
             }
         )
+
+    def _public_url(self) -> str:
+        url = self._url(self._listener)
+        return url.replace("http:", "https:", 1) if self._tls else url
 
     @staticmethod
     def _url(listener: socket.socket) -> str:

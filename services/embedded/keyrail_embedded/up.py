@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import socket
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from keyrail.config import document
 from keyrail.config.problems import ConfigError
 from keyrail.contracts.config import ConfigView
+from keyrail.http.tls import TlsError
 from keyrail.keys import environment
 from keyrail.keys.base import InvalidKey
 from keyrail.keys.keystore import KeystoreWriter
@@ -20,10 +23,19 @@ from keyrail.providers import registry
 from keyrail_embedded.home import Home, HomeInUse
 from keyrail_embedded.plan import SCALABLE
 from keyrail_embedded.settings import EmbeddedSettings
-from keyrail_embedded.supervisor import Supervisor
+from keyrail_embedded.supervisor import Say, Supervisor
 
 ENVIRONMENT_KEY = "env"
 TENANT = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """All that was asked for, checked."""
+
+    scale: Mapping[str, int]
+    view: ConfigView
+    tls: tuple[Path, Path] | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,38 +47,47 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SERVICE=N",
         help=f"run N instances of a service ({', '.join(SCALABLE)}); may be repeated",
     )
+    parser.add_argument("--json", action="store_true", help="say everything as JSON objects, one a line")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run in the foreground until Ctrl-C or SIGTERM. Returns the exit code."""
+    say = _say_json if arguments.json else _say
     settings = EmbeddedSettings()
-    scale = _scale(arguments.scale)
-    config = settings.config_file()
-    if isinstance(scale, str):
-        _say(scale)
-        return 2
-    view = _view(config)
-    if isinstance(view, str):
-        _say(view)
+    wanted = _wanted(settings, arguments.scale)
+    if isinstance(wanted, str):
+        say(wanted)
         return 2
     home = Home(settings.home)
     try:
         home.lock()
     except HomeInUse as error:
-        _say(f"{home.path} is in use: {error}. Stop that one, or choose another KEYRAIL_HOME.")
+        say(f"{home.path} is in use: {error}. Stop that one, or choose another KEYRAIL_HOME.")
         return 1
     try:
-        return _locked(home, settings, config, view, scale)
+        return _locked(home, settings, wanted, say)
     finally:
         home.release()
 
 
-def _locked(
-    home: Home, settings: EmbeddedSettings, config: Path | None, view: ConfigView, scale: Mapping[str, int]
-) -> int:
+def _wanted(settings: EmbeddedSettings, scale: list[str]) -> _Wanted | str:
+    """What was asked for, or what is wrong with it."""
+    numbers = _scale(scale)
+    if isinstance(numbers, str):
+        return numbers
+    view = _view(settings.config_file())
+    if isinstance(view, str):
+        return view
+    try:
+        return _Wanted(numbers, view, settings.tls_files())
+    except TlsError as error:
+        return str(error)
+
+
+def _locked(home: Home, settings: EmbeddedSettings, wanted: _Wanted, say: Say) -> int:
     home.prepare()
     outer = dict(os.environ)  # noqa: TID251
-    clean = _take_keys(home, outer, _variables(view))
+    clean = _take_keys(home, outer, _variables(wanted.view), say)
     if clean is not None:
         home.release()
         os.execve(sys.executable, sys.orig_argv, clean)  # noqa: S606 - once more, without keys in /proc
@@ -74,10 +95,10 @@ def _locked(
         listener = socket.create_server(("127.0.0.1", settings.port), backlog=2048)
     except OSError as error:
         why = os.strerror(error.errno or 0)
-        _say(f"port {settings.port} can't be had ({why}); choose another KEYRAIL_PORT")
+        say(f"port {settings.port} can't be had ({why}); choose another KEYRAIL_PORT")
         return 1
     children = {k: v for k, v in environment.scrubbed(outer).items() if not k.startswith("KEYRAIL_")}
-    supervisor = Supervisor(home, listener, config, children, scale, _say)
+    supervisor = Supervisor(home, listener, settings.config_file(), children, wanted.scale, say, wanted.tls)
     return asyncio.run(supervisor.run())
 
 
@@ -89,7 +110,9 @@ def _variables(view: ConfigView) -> dict[str, str]:
     return names | {variable: p.name for p in builtins.values() for variable in p.env}
 
 
-def _take_keys(home: Home, outer: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str] | None:
+def _take_keys(
+    home: Home, outer: Mapping[str, str], names: Mapping[str, str], say: Say
+) -> dict[str, str] | None:
     """Put provider keys of the environment into the keystore, under the id `env`.
 
     Returns the environment without them, None when there were none.
@@ -102,9 +125,9 @@ def _take_keys(home: Home, outer: Mapping[str, str], names: Mapping[str, str]) -
         try:
             asyncio.run(writer.put(TENANT, provider, ENVIRONMENT_KEY, value))
         except InvalidKey as error:
-            _say(f"the key for {provider} in the environment is not taken: {error}")
+            say(f"the key for {provider} in the environment is not taken: {error}")
             continue
-        _say(f"took the key for {provider} from the environment into the keystore (id {ENVIRONMENT_KEY})")
+        say(f"took the key for {provider} from the environment into the keystore (id {ENVIRONMENT_KEY})")
     values = {value.reveal() for value in found.values()}  # one may be there under another name too
     return {n: value for n, value in outer.items() if n not in names and value.strip() not in values}
 
@@ -132,5 +155,9 @@ def _scale(wanted: list[str]) -> dict[str, int] | str:
     return scale
 
 
-def _say(what: str) -> None:
+def _say(what: str, **_: str) -> None:
     print(f"keyrail: {what}", flush=True)
+
+
+def _say_json(what: str, **facts: str) -> None:
+    print(json.dumps({"message": what, **facts}, ensure_ascii=False), flush=True)

@@ -16,6 +16,7 @@ from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.http.request import Request
 from keyrail.http.server import HttpServer
+from keyrail.http.tls import Certificate
 from keyrail_ingress.api import PublicApi
 from keyrail_ingress.dispatch import Dispatcher
 from keyrail_ingress.doors import DOORS
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 class Ingress:
     """HTTP in, slips out, frames back."""
 
-    def __init__(self, bus: Bus, settings: IngressSettings) -> None:
+    def __init__(self, bus: Bus, settings: IngressSettings, certificate: Certificate | None = None) -> None:
         self._bus = bus
         self._changed = asyncio.Event()
         self._hearing = Hearing(bus, ("router", "provider-worker", "ingress"), self._changed.set)
@@ -59,7 +60,7 @@ class Ingress:
                 **{(method, "/v1/responses/"): self._api.unserved for method in ("GET", "POST", "DELETE")},
             },
         )
-        self._server = HttpServer(routes, fd=settings.listen_fd, port=settings.port)
+        self._server = HttpServer(routes, fd=settings.listen_fd, port=settings.port, certificate=certificate)
 
     async def start(self) -> None:
         """Accept connections once the keys are known; return once the first request would be served.

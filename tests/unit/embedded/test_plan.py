@@ -27,6 +27,7 @@ def test_nats_server_is_started_with_the_runtime_that_was_planned(tmp_path: Path
         ingress_fd=0,
         admin_fd=0,
         sandbox_fd=0,
+        tls=None,
         lock_fd=0,
     )
     spec = plan.nats_server(Home(tmp_path), places, {"PATH": "/bin"})

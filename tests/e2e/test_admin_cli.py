@@ -1,0 +1,222 @@
+"""Every command of the administrator on a running stack, as a person types it or a script calls it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from support.stack import Stack, chat
+
+pytestmark = pytest.mark.timeout(150)
+
+VALUE = "sk-canary-of-the-command-line-77aa0b"
+CONFIG = """
+routes:
+  fast: {targets: [sandbox/echo]}
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """A stack of this module's own: its configuration and keys are changed."""
+    running = Stack(tmp_path_factory.mktemp("admin") / "home", CONFIG)
+    try:
+        yield await running.start()
+    finally:
+        await running.close()
+        code = running.stop()
+    assert code == 0, running.said()
+
+
+def done(stack: Stack, text: str, given: str = "") -> str:
+    """What a command prints when all goes well."""
+    result = stack.cli(*text.split(), given=given)
+    assert (result.returncode, result.stderr) == (0, ""), result.stderr
+    return result.stdout
+
+
+def asked(stack: Stack, text: str, given: str = "") -> Any:
+    """The same as JSON."""
+    return json.loads(done(stack, f"{text} --json", given))
+
+
+def refused(stack: Stack, text: str, given: str = "", code: int = 1) -> str:
+    result = stack.cli(*text.split(), given=given)
+    assert result.returncode == code, result
+    if code == 1:
+        assert result.stderr.startswith("keyrail: ")
+        assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def status(stack: Stack, key: str, model: str = "sandbox/echo") -> int:
+    """What becomes of a request with this virtual key."""
+    answer = httpx.post(
+        f"{stack.url}/v1/chat/completions",
+        json=chat(model),
+        headers={"authorization": f"Bearer {key}"},
+        trust_env=False,
+    )
+    return answer.status_code
+
+
+def becomes(stack: Stack, key: str, wanted: int, within_s: float = 1.0) -> None:
+    until = time.monotonic() + within_s
+    while (found := status(stack, key)) != wanted:
+        assert time.monotonic() < until, found
+
+
+def test_a_provider_key_from_its_first_day_to_its_last(stack: Stack) -> None:
+    assert done(stack, "keys add openai --id main --weight 2", f"{VALUE}\n") == "added default/openai/main\n"
+    (row,) = asked(stack, "keys list openai")
+    assert (row["id"], row["weight"], row["version"], row["state"]) == ("main", 2, 1, "ok")
+    assert "there is a key" in refused(stack, "keys add openai --id main", VALUE)
+    assert asked(stack, "providers")[0].keys() >= {"provider", "key"}
+    assert next(p for p in asked(stack, "providers") if p["provider"] == "openai")["key"] == "yes"
+
+    assert (
+        done(stack, "keys rotate openai --id main", f"{VALUE}-2")
+        == "rotated default/openai/main: version 2\n"
+    )
+    rotated = asked(stack, "keys rotate openai --id main --weight 3", f"{VALUE}-3")
+    assert (rotated["version"], rotated["weight"]) == (3, 3)
+    assert "no key" in refused(stack, "keys rotate openai --id other", VALUE)
+    assert "default/openai/main" in done(stack, "keys revoke openai --id main")
+    assert asked(stack, "keys list") == []
+    assert "no key" in refused(stack, "keys revoke openai --id main")
+    assert "none of this name" in refused(stack, "keys add nobody --id main", VALUE)
+
+
+def test_a_key_is_tested_by_its_exit_status(stack: Stack) -> None:
+    """Nothing is listening where this provider should be."""
+    config = CONFIG + "providers:\n  dead: {base_url: 'http://127.0.0.1:9/v1'}\n"
+    file = stack.home.parent / "dead.yaml"
+    file.write_text(config)
+    done(stack, f"config apply {file}")
+    done(stack, "keys add dead --id main", VALUE)
+    said = refused(stack, "keys test dead --id main")
+    assert "default/dead/main" in said
+    assert VALUE not in said
+    done(stack, "keys revoke dead --id main")
+    assert "no key" in refused(stack, "keys test dead --id main")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"keys add openai {VALUE} --id main", f"keys add openai --id main --value={VALUE}", f"keys {VALUE}"],
+)
+def test_a_value_as_an_argument_is_refused_and_not_repeated(stack: Stack, text: str) -> None:
+    result = stack.cli(*text.split())
+    assert result.returncode == 2
+    assert VALUE not in result.stdout + result.stderr
+
+
+def test_a_virtual_key_from_its_first_day_to_its_last(stack: Stack) -> None:
+    text = "tokens issue --team search --models fast,sandbox/* --rpm 1k --budget 10/day --expires 30d"
+    issued = asked(stack, text)
+    id, key = issued["id"], issued["key"]
+    assert key.startswith(f"kr_{id}_")
+    assert issued["models"] == ["fast", "sandbox/*"]
+    assert issued["budgets"] == ["10/day"]
+    becomes(stack, key, 200)
+
+    (row,) = [row for row in asked(stack, "tokens list") if row["id"] == id]
+    assert "key" not in row
+    assert (row["team"], row["rpm"], row["revoked"]) == ("search", 1000, False)
+    assert id in done(stack, "tokens list")
+
+    new = asked(stack, f"tokens rotate {id} --overlap 1h")
+    assert new["id"] == id
+    becomes(stack, new["key"], 200)
+    assert done(stack, f"tokens revoke {id}") == f"revoked virtual key {id}\n"
+    becomes(stack, new["key"], 401)
+    becomes(stack, key, 401)
+    assert "no virtual key" in refused(stack, "tokens revoke 00000000")
+
+    first, second = done(stack, "tokens issue").splitlines()
+    assert "shown this once" in first
+    becomes(stack, second, 200)
+    assert "budget" in refused(stack, "tokens issue --budget lots")
+    assert "expires" in refused(stack, "tokens issue --expires someday")
+
+
+def test_a_configuration_is_checked_applied_shown_and_gone_back_to(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "keyrail.yaml"
+    before = asked(stack, "config show")
+    file.write_text(CONFIG.replace("fast:", "faster:"))
+    assert done(stack, f"config check {file}") == f"{file}: nothing is wrong\n"
+    applied = asked(stack, f"config apply {file}")
+    assert applied == {"revision": before["revision"] + 1, "changed": True}
+    assert "nothing changed" in done(stack, f"config apply {file}")
+    shown = stack.cli("config", "show")
+    assert shown.stdout == file.read_text()
+    becomes(stack, stack.key, 200)
+    until = time.monotonic() + 1
+    while status(stack, stack.key, "faster") != 200:
+        assert time.monotonic() < until
+
+    newest, older = asked(stack, "config history")[:2]
+    assert (newest["revision"], older["revision"]) == (applied["revision"], before["revision"])
+    back = asked(stack, f"config rollback {before['revision']}")
+    assert back["from_revision"] == before["revision"]
+    assert asked(stack, "config show")["text"] == before["text"]
+    assert str(back["revision"]) in done(stack, "config history").splitlines()[1]
+    assert "revision" in refused(stack, "config rollback 9999")
+
+    file.write_text("routes:\n  fast: {targets: [nobody/x]}\n")
+    for verb in ("check", "apply"):
+        result = stack.cli("config", verb, str(file))
+        assert result.returncode == 1
+        assert result.stderr.startswith(f"{file}:2: ")
+
+
+def test_budgets_and_alerts_are_told(stack: Stack) -> None:
+    id = asked(stack, "tokens issue --budget 25/day --budget 300/soft")["id"]
+    rows = [row for row in asked(stack, "budgets") if row["scope"] == f"key.{id}"]
+    assert {(row["usd"], row["period"], row["soft"]) for row in rows} == {
+        ("25", "day", False),
+        ("300", "month", True),
+    }
+    assert f"key.{id}" in done(stack, "budgets")
+    assert asked(stack, "alerts") == []
+    assert asked(stack, "alerts --since 1h") == []
+    assert "since" in refused(stack, "alerts --since yesterday")
+
+
+def test_an_identity_that_was_lost_comes_back_from_its_backup(
+    make_stack: Callable[..., Stack], tmp_path: Path
+) -> None:
+    stack, file = make_stack(), tmp_path / "identity.age"
+    stack.begin()
+    assert stack.process is not None
+    until = time.monotonic() + 30
+    while "ready: " not in stack.said():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    done(stack, "keys add openai --id main", VALUE)
+    phrase = "four unlikely words together\n"
+    assert "wrote" in done(stack, f"keystore backup {file}", phrase)
+    assert "exists" in refused(stack, f"keystore backup {file}", phrase)
+    assert "in use" in refused(stack, f"keystore restore {file}", phrase)
+    assert stack.stop() == 0
+    identity = stack.home / "identity.key"
+    before = identity.read_bytes()
+    identity.unlink()
+
+    assert "passphrase" in refused(stack, f"keystore restore {file}", "another\n")
+    told = asked(stack, f"keystore restore {file}", phrase)
+    assert (told["changed"], told["readable_keys"], told["unreadable_keys"]) == (True, 1, [])
+    assert identity.read_bytes() == before
+
+
+def test_without_a_stack_there_is_one_line_and_status_1(tmp_path: Path) -> None:
+    nothing = Stack(tmp_path / "nowhere")
+    for text in ("keys list", "tokens list", "config show", "budgets", "alerts", "tokens issue"):
+        assert "nothing runs in" in refused(nothing, text)
+    assert "nothing runs in" in refused(nothing, "keys add openai --id main", VALUE)
