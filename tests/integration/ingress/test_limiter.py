@@ -135,6 +135,14 @@ async def test_those_that_wait_together_are_one_change_and_are_served_in_order(
     assert changes.value - before == 1
 
 
+async def test_who_asks_again_at_once_after_a_refusal_does_not_ask_the_bus(three: list[Instance]) -> None:
+    limits = Limits(rpm=1)
+    await flood(three[:1], 2, limits)
+    assert len(three[0].refused) == 1
+    assert three[0].ask(three[0].limiter.lease(SCOPE, "this key", limits)) is None, "answered already"
+    assert [r.kind for r in three[0].refused] == ["requests"] * 2
+
+
 async def test_what_the_team_refuses_does_not_count_for_the_key(three: list[Instance]) -> None:
     one = three[0]
     key = one.limiter.lease(SCOPE, "this key", Limits(rpm=100, concurrent=100))
