@@ -37,6 +37,7 @@ class Purse(Account):
 
     key: str = ""
     tenant: str = ""
+    at: tuple[str, str] = ("", "")  # scope and period
     used_at: float = 0.0
     waiting: list[tuple[Ask, asyncio.Future[Decimal | None]]] = field(
         default_factory=list[tuple[Ask, asyncio.Future[Decimal | None]]]
@@ -86,7 +87,8 @@ class Accounts:
             self._places[charge.scope, budget.per] = place
         purse = self._purses.get(place.key)
         if purse is None:
-            purse = self._purses[place.key] = Purse(key=place.key, tenant=tenant)
+            at = (charge.scope, budget.per)
+            purse = self._purses[place.key] = Purse(key=place.key, tenant=tenant, at=at)
         return purse
 
     async def ask(self, purse: Purse, options: Sequence[Decimal], budget: Budget | None) -> Decimal | None:
@@ -103,21 +105,28 @@ class Accounts:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(PERIOD_S)
-            now = time.monotonic()
-            due: list[Purse] = []
-            for purse in list(self._purses.values()):
-                if not purse.waiting and purse.at_rest:
-                    if not purse.held and now - purse.used_at > FORGET_S:
-                        self._forget(purse)
-                elif purse.spent != purse.folded or purse.unsure or now - purse.used_at >= IDLE_S:
-                    due.append(purse)
-            await asyncio.gather(*(self._tend(purse) for purse in due))
+            try:
+                await asyncio.gather(*(self._tend(purse) for purse in self._due(time.monotonic())))
+            except Exception:  # the edge of this task: without it nothing would be folded any more
+                log.exception("budgets not folded")
+
+    def _due(self, now: float) -> list[Purse]:
+        """Those whose document is to be changed; those that nobody needs any more are forgotten."""
+        due: list[Purse] = []
+        for purse in list(self._purses.values()):
+            if not purse.waiting and purse.at_rest:
+                if not purse.held and now - purse.used_at > FORGET_S:
+                    self._forget(purse)
+            elif purse.spent != purse.folded or purse.unsure or now - purse.used_at >= IDLE_S:
+                due.append(purse)
+        return due
 
     def _forget(self, purse: Purse) -> None:
         if purse.task is None or purse.task.done():
             del self._purses[purse.key]
-            for at in [at for at, place in self._places.items() if place.key == purse.key]:
-                del self._places[at]
+            place = self._places.get(purse.at)
+            if place is not None and place.key == purse.key:
+                del self._places[purse.at]
 
     async def _tend(self, purse: Purse) -> None:
         async with self._few:
