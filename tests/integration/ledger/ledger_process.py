@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from keyrail.bus.connection import BusSettings, connect
 from keyrail.bus.documents import Change, Documents
+from keyrail_cost_accounting import closer
 from keyrail_cost_accounting.app import CostAccounting
 from keyrail_cost_accounting.consumer import Pace
 from keyrail_cost_accounting.ledger import ClickHouse, open_ledger
@@ -38,16 +39,13 @@ def hang_after_insert(ledger: ClickHouse) -> None:
     ledger.insert = once
 
 
-def hang_after_change() -> None:
-    change = Documents.change
+class HangingDocuments(Documents):
+    """Stops for good after its first change, before the caller knows of it."""
 
-    async def once(self: Documents, key: str, change_: Change[Any]) -> Any:
-        result = await change(self, key, change_)
+    async def change(self, key: str, change: Change[Any]) -> Any:
+        await super().change(key, change)
         say("changed")
         await asyncio.Event().wait()
-        return result
-
-    Documents.change = once
 
 
 async def main(url: str, directory: str, mode: str) -> None:
@@ -55,7 +53,7 @@ async def main(url: str, directory: str, mode: str) -> None:
     if mode == "hang":
         hang_after_insert(ledger)
     elif mode == "hang-closing":
-        hang_after_change()
+        closer.Documents = HangingDocuments
     service = CostAccounting(
         await connect(BusSettings(url, "cost-accounting", "cost-accounting", "cost-accounting")),
         ledger,
