@@ -54,8 +54,9 @@ compatibility: .venv/.installed-dev ## try every face with every provider and wr
 	@PYTHONPATH=tests $(BIN)/python -m support.compatibility
 
 .PHONY: schemas
-schemas: .venv/.installed-dev ## write the JSON schemas of the events again
+schemas: .venv/.installed-dev ## write the JSON schemas of the events, and the admin API's OpenAPI, again
 	$(BIN)/python scripts/export_schemas.py
+	$(BIN)/python scripts/export_admin_api.py
 
 .PHONY: golden
 golden: .venv/.installed-dev ## write the goldens of all providers again

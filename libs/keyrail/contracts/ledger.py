@@ -36,7 +36,7 @@ class RequestQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="r
 
 
 class AlertsQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="alerts"):
-    """Alerts, oldest first."""
+    """Alerts, oldest first. One that was raised several times is there once, as it was raised first."""
 
     tenant: str | None = None
     since_ms: int | None = None
@@ -44,7 +44,11 @@ class AlertsQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="al
 
 
 class SpendQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="spend"):
-    """What requests of a tenant, team or virtual key have cost: one row, `{"cost_usd": "..."}`."""
+    """What counts towards the budgets of a tenant, or of one team or key of it.
+
+    Of requests that came in at or after `since_ms` and before `until_ms`. One row, `{"cost_usd": "1.5"}`: the
+    known costs, and what was held (`held_usd`) for each attempt whose cost is unknown, as while it runs.
+    """
 
     tenant: str
     team: str | None = None
@@ -53,10 +57,24 @@ class SpendQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="spe
     until_ms: int | None = None
 
 
+class HoldQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="hold"):
+    """What became of the attempts that this router holds money of one request for.
+
+    One row, `{"attempts": 2, "running": 0, "cost_usd": "0.1", "unknown": ["0.25"]}`: `cost_usd` is the sum of
+    what is known; `unknown` has the `held_usd` (null where there is none) of each that ended at unknown cost.
+    """
+
+    request_id: str
+    router: str
+
+
+Question = CostsQuery | AttemptsQuery | RequestQuery | AlertsQuery | SpendQuery | HoldQuery
+
+
 class LedgerQuery(Contract, frozen=True, kw_only=True):
     """One question."""
 
-    query: CostsQuery | AttemptsQuery | RequestQuery | AlertsQuery | SpendQuery
+    query: Question
 
 
 class LedgerPage(Contract, frozen=True, kw_only=True):

@@ -17,13 +17,7 @@ from keyrail.keys.keystore import KeystoreWriter
 from keyrail.providers import registry
 from keyrail_control import gather, providers
 from keyrail_control.api import table
-from keyrail_control.api.budgets import BudgetRoutes
-from keyrail_control.api.config import ConfigRoutes
 from keyrail_control.api.handler import Api
-from keyrail_control.api.keys import KeyRoutes
-from keyrail_control.api.ledger import LedgerRoutes
-from keyrail_control.api.system import System
-from keyrail_control.api.tokens import TokenRoutes
 from keyrail_control.buckets import Bucket
 from keyrail_control.configuration import FILENAME, Configuration
 from keyrail_control.provider_keys import ProviderKeys
@@ -49,6 +43,7 @@ class Control:
         self._look_s = look_s
         self._heart = Heart(bus)
         self._hearing = Hearing(bus, ("ingress", "router", "provider-worker", "cost-accounting"))
+        self._leaving = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         writer: KeyWriter = KeystoreWriter(settings.keystore)
         questions = Questions(bus)
@@ -69,55 +64,65 @@ class Control:
         )
         self._tokens = VirtualKeys(Bucket(bus, streams.TOKENS.name))
         routes = table.whole(
-            (
-                System(self._metrics, self._providers),
-                LedgerRoutes(questions.ledger),
-                KeyRoutes(self._keys),
-                TokenRoutes(self._tokens),
-                ConfigRoutes(self._configuration),
-                BudgetRoutes(self._configuration.view, self._tokens.records, spent),
+            table.Behind(
+                metrics=self._metrics,
+                providers=self._providers,
+                ledger=questions.ledger,
+                keys=self._keys,
+                tokens=self._tokens,
+                configuration=self._configuration,
+                spent=spent,
             )
         )
         token = settings.admin_token_file.read_text().strip()
         self.api = Api(routes, hashlib.sha256(token.encode()).hexdigest())
-        self._server = HttpServer(self.api, fd=settings.listen_fd, port=settings.admin_port)
+        self._server: HttpServer | None = None
 
     @property
     def port(self) -> int:
-        """Where the API listens."""
+        """Where the API listens, once it is started."""
+        assert self._server is not None
         return self._server.port
 
     async def start(self) -> None:
         """Publish, then listen."""
+        await self._keys.publish(at_start=True)
         config = self._settings.config
         await self._configuration.begin(
             config.read_text() if config else "", config.name if config else FILENAME
         )
-        await self._keys.publish(at_start=True)
         key_file = self._settings.default_key_file
         if key_file.exists():
             await self._tokens.let_in(key_file.read_text().strip(), DEFAULT_TENANT)
         await self._hearing.start()
+        self._server = HttpServer(self.api, fd=self._settings.listen_fd, port=self._settings.admin_port)
         await self._server.start()
         self._heart.start()
         self._looking = asyncio.create_task(self._look(), name="look at the key store")
 
     async def drain(self) -> None:
         """Answer what was asked, then leave."""
+        self._leaving.set()
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
-        await self._server.stop()
+            await self._looking
+        if self._server is not None:
+            await self._server.stop()
         await self._heart.stop()
 
     async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(self._look_s)
+        while not await self._leaves_within(self._look_s):
             try:
                 await self._keys.publish()
                 await self._configuration.keys_changed()
             except (KeyStoreError, BusError) as error:
                 log.warning("provider keys can't be compared", extra={"error": str(error)})
+
+    async def _leaves_within(self, seconds: float) -> bool:
+        try:
+            await asyncio.wait_for(self._leaving.wait(), seconds)
+        except TimeoutError:
+            return False
+        return True
 
     async def _keys_changed(self) -> None:
         await self._configuration.keys_changed()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -14,7 +15,8 @@ from nats.js.kv import KeyValue
 from keyrail.bus.connection import Bus
 from keyrail.bus.errors import BusUnavailable
 
-WAIT_S: Final = 5.0
+AT_ONCE: Final = 64
+"""How many documents are asked for at the same time."""
 _WRONG_SEQUENCE: Final = frozenset({10071, 10164})
 
 
@@ -45,14 +47,18 @@ class Bucket:
 
     async def all(self, keys: str = ">") -> dict[str, Entry]:
         """Every document, by its key; `keys` may narrow that down, such as `source.*`."""
-        found: dict[str, Entry] = {}
-        async with self._open() as bucket:
-            watcher = await bucket.watch(keys, ignore_deletes=True)
-            try:
-                while isinstance(entry := await watcher.updates(timeout=WAIT_S), KeyValue.Entry):
-                    found[entry.key] = Entry(entry.value or b"", entry.revision or 0)
-            finally:
-                await watcher.stop()
+        async with self._open():
+            prefix = f"$KV.{self._name}."
+            info = await self._bus.js.stream_info(f"KV_{self._name}", subjects_filter=prefix + keys)
+        names = [subject.removeprefix(prefix) for subject in info.state.subjects or ()]
+        return {name: entry for name, entry in (await self.some(names)).items() if entry is not None}
+
+    async def some(self, keys: Sequence[str]) -> dict[str, Entry | None]:
+        """These documents."""
+        found: dict[str, Entry | None] = {}
+        for start in range(0, len(keys), AT_ONCE):
+            part = keys[start : start + AT_ONCE]
+            found |= zip(part, await asyncio.gather(*map(self.get, part)), strict=True)
         return found
 
     async def put(self, key: str, value: bytes) -> None:

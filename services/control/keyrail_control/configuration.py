@@ -69,7 +69,7 @@ class Configuration:
         async with self._one_at_a_time:
             sources = dict(await self._revisions.past())
             if revision not in sources:
-                raise Unknown(f"there is no revision {revision}")
+                raise Unknown("there is no such revision")
             old = sources[revision]
             return await self._apply(source_of(old.text, old.filename, revision), "config.rollback")
 
@@ -106,7 +106,12 @@ class Configuration:
     async def _apply(self, source: Source, what: str) -> Published:
         view = await self._checked(source.text, source.filename)
         now = await self._revisions.in_force()
-        await self._seeder.seed(seeding.added(now.view if now else None, view))
+        try:
+            await self._seeder.seed(seeding.added(now.view if now else None, view))
+        except (Unavailable, LedgerFailed) as error:
+            raise Unavailable(
+                f"what was spent of the new budgets is not known, so nothing was changed: {error}"
+            ) from error
         published = await self._publish(source)
         audit.changed(
             what, str(published.view.revision), changed=published.changed, from_revision=source.from_revision

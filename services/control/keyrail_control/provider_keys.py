@@ -22,13 +22,14 @@ from keyrail.keys.base import KeyName, KeyNotFound, KeyStoreError, KeyWriter, ch
 from keyrail.keys.secret import Secret
 from keyrail_control import audit
 from keyrail_control.buckets import Bucket, Entry
-from keyrail_control.errors import Conflict, Invalid
+from keyrail_control.errors import Conflict, Invalid, Unknown
 
 log = logging.getLogger(__name__)
 
 FROM_ENVIRONMENT: Final = "env"
 """The id of keys that whoever starts the stack puts into the store at each start."""
 MOST_TRIES: Final = 50
+_NO_KEY: Final = "there is no such key"  # not which: people paste values in the wrong place
 
 Providers = Callable[[], Awaitable[Collection[str]]]
 Test = Callable[[KeyTest], Awaitable[KeyTested]]
@@ -111,7 +112,7 @@ class ProviderKeys:
         return row(record, None, now_ms())
 
     async def rotate(self, name: KeyName, value: Secret, weight: int | None) -> KeyRow:
-        """Replace a key's value; its weight stays unless it is given. Raises KeyNotFound."""
+        """Replace a key's value; its weight stays unless it is given. Raises Unknown."""
         check_value(value, weight if weight is not None else 1)
         async with self._one_at_a_time:
             await self._known(name)
@@ -124,24 +125,28 @@ class ProviderKeys:
         return row(record, None, now_ms())
 
     async def revoke(self, name: KeyName) -> None:
-        """Remove a key for good. Raises KeyNotFound."""
+        """Remove a key for good. Raises Unknown."""
         async with self._one_at_a_time:
-            await self._writer.delete(name.tenant, name.provider, name.id)
+            try:
+                await self._writer.delete(name.tenant, name.provider, name.id)
+            except KeyNotFound:
+                raise Unknown(_NO_KEY) from None
             if entry := await self._records.get(_entry_name(name)):
                 await self._records.delete(_entry_name(name), entry)
         audit.changed("keys.revoke", str(name))
         await self._told()
 
     async def test(self, name: KeyName) -> KeyTested:
-        """Let a worker try the key. Raises KeyNotFound and Unavailable."""
+        """Let a worker try the key. Raises Unknown and Unavailable."""
         await self._known(name)
         tested = await self._test(KeyTest(tenant=name.tenant, provider=name.provider, id=name.id))
         audit.changed("keys.test", str(name), result=tested.result)
         return tested
 
     async def names(self) -> list[KeyName]:
-        """What the store has."""
-        return await self._writer.list()
+        """What is published, so that nobody waits for the store who only wants to know this."""
+        records = [KeyRecord.decode(entry.value) for entry in (await self._records.all()).values()]
+        return sorted((KeyName(each.tenant, each.provider, each.id) for each in records), key=str)
 
     async def publish(self, *, at_start: bool = False) -> None:
         """Make the records what the store has; something else than control may have written to it.
@@ -173,7 +178,7 @@ class ProviderKeys:
 
     async def _known(self, name: KeyName) -> None:
         if name not in await self._writer.list():
-            raise KeyNotFound(f"there is no key {name}")
+            raise Unknown(_NO_KEY)
 
     async def _next(self, name: KeyName, weight: int, *, only_new: bool = False) -> KeyRecord:
         """Write the record of the next version. It is never one that somebody found to be out already."""

@@ -103,3 +103,16 @@ def test_parsing_and_matching_stay_off_the_list_of_what_costs_time() -> None:
 
     # About 3 us; the bound leaves room for a busy machine, and still catches a slow hash such as scrypt.
     assert min(once() for _ in range(10)) < 50e-6
+
+
+def test_a_key_is_given_a_new_secret_under_its_id() -> None:
+    first = virtual.issue()
+    second = virtual.issue(first.id)
+    assert second.id == first.id == virtual.parse(second.key)
+    assert second.sha256 != first.sha256
+
+
+def test_an_id_is_eight_lower_case_letters_and_digits() -> None:
+    assert virtual.is_id(virtual.issue().id)
+    for text in ("", "abc", "abcdefghi", "ABCDEFGH", "abcdefg.", "abcdefg*", "abcdefgé"):
+        assert not virtual.is_id(text)

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from keyrail.contracts.base import now_ms
 from keyrail.contracts.budgets import SpendDocument
-from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail_control import spending
 from keyrail_control.api.pages import Page
 from keyrail_control.api.routing import Call, Route, Routes
 from keyrail_control.buckets import Bucket
+from keyrail_control.configuration import Configuration
 from keyrail_control.spending import BudgetRow
-
-AT_ONCE: Final = 64
-"""How many documents are asked for at the same time."""
+from keyrail_control.virtual_keys import VirtualKeys
 
 
 @dataclass(frozen=True, slots=True)
 class BudgetRoutes:
     """`documents` say what was spent."""
 
-    view: Callable[[], Awaitable[ConfigView]]
-    tokens: Callable[[], Awaitable[list[TokenRecord]]]
+    configuration: Configuration
+    tokens: VirtualKeys
     documents: Bucket
 
     def routes(self) -> Routes:
@@ -42,14 +37,11 @@ class BudgetRoutes:
 
     async def _list(self, call: Call[None]) -> Page[BudgetRow]:
         now = now_ms()
-        wanted = spending.counted(await self.view(), await self.tokens(), now)
-        keys = list(dict.fromkeys(each.document for each in wanted))
-        found: dict[str, SpendDocument] = {}
-        for start in range(0, len(keys), AT_ONCE):
-            some = keys[start : start + AT_ONCE]
-            found |= zip(some, await asyncio.gather(*map(self._document, some)), strict=True)
-        return Page(rows=[spending.row(each, found[each.document], now) for each in wanted])
-
-    async def _document(self, key: str) -> SpendDocument:
-        entry = await self.documents.get(key)
-        return SpendDocument.decode(entry.value) if entry else SpendDocument()
+        wanted = spending.counted(await self.configuration.view(), await self.tokens.records(), now)
+        found = await self.documents.some([*dict.fromkeys(each.document for each in wanted)])
+        rows: list[BudgetRow] = []
+        for each in wanted:
+            entry = found[each.document]
+            document = SpendDocument.decode(entry.value) if entry else SpendDocument()
+            rows.append(spending.row(each, document, now))
+        return Page(rows=rows)

@@ -83,7 +83,7 @@ class Api:
             return found
         if not found:
             return error(404, "no such path")
-        refusal = error(405, f"{path} takes {' and '.join(found)}, not {method}")
+        refusal = error(405, f"this path takes {' and '.join(found)}")
         return Answer(405, refusal.body, headers=(("allow", ", ".join(found)),))
 
     async def answer(self, match: Match, query: bytes, content_type: str, body: bytes) -> Answer:

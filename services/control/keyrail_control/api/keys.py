@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from keyrail.contracts.signals import KeyTested
+import msgspec
+
 from keyrail.keys.base import KeyName
 from keyrail.keys.secret import Secret
 from keyrail_control.api.bodies import Body
@@ -34,6 +35,14 @@ class RotateKey(Body, frozen=True, kw_only=True):
     weight: int | None = None
 
 
+class TestedKey(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a test. `status` is the provider's, null when it was not reached."""
+
+    result: Literal["ok", "refused", "failed", "missing"]
+    status: int | None
+    detail: str
+
+
 @dataclass(frozen=True, slots=True)
 class KeyRoutes:
     """What can be done with provider keys."""
@@ -55,7 +64,7 @@ class KeyRoutes:
                 f"{_KEY}/test",
                 "Let a worker try it, and take it back in if it works",
                 self._test,
-                answer=KeyTested,
+                answer=TestedKey,
                 errors=(404,),
             ),
             Route("DELETE", _KEY, "Remove it from the store", self._revoke, answer=Nothing, errors=(404,)),
@@ -71,8 +80,9 @@ class KeyRoutes:
     async def _rotate(self, call: Call[RotateKey]) -> KeyRow:
         return await self.keys.rotate(_name(call.path), call.body.value, call.body.weight)
 
-    async def _test(self, call: Call[None]) -> KeyTested:
-        return await self.keys.test(_name(call.path))
+    async def _test(self, call: Call[None]) -> TestedKey:
+        tested = await self.keys.test(_name(call.path))
+        return TestedKey(result=tested.result, status=tested.status, detail=tested.detail)
 
     async def _revoke(self, call: Call[None]) -> Nothing:
         await self.keys.revoke(_name(call.path))

@@ -16,7 +16,7 @@ from keyrail.contracts.ledger import (
     RequestQuery,
 )
 from keyrail_control import texts
-from keyrail_control.api.pages import LedgerRows
+from keyrail_control.api.pages import Rows
 from keyrail_control.api.routing import Call, Route, Routes
 from keyrail_control.errors import Invalid, Unknown
 from keyrail_control.seeding import Ask
@@ -42,7 +42,7 @@ class LedgerRoutes:
                 "/v1/costs",
                 "What was spent, on what",
                 self._costs,
-                answer=LedgerRows,
+                answer=Rows,
                 query=_BY | _SINCE,
                 errors=(502,),
             ),
@@ -51,7 +51,7 @@ class LedgerRoutes:
                 "/v1/attempts",
                 "Attempts, oldest first",
                 self._attempts,
-                answer=LedgerRows,
+                answer=Rows,
                 query=_SINCE,
                 errors=(502,),
             ),
@@ -68,20 +68,20 @@ class LedgerRoutes:
                 "/v1/alerts",
                 "What somebody should look at, oldest first",
                 self._alerts,
-                answer=LedgerRows,
+                answer=Rows,
                 query=_SINCE,
                 errors=(502,),
             ),
         )
 
-    async def _costs(self, call: Call[None]) -> LedgerRows:
+    async def _costs(self, call: Call[None]) -> Rows:
         by = call.query.get("by")
         if by is not None and by not in get_args(Grouping):
             raise Invalid(f"by: one of {', '.join(get_args(Grouping))}")
         query = CostsQuery(by=cast("Grouping | None", by), since_ms=_since(call), cursor=_cursor(call))
         return _rows(await self.ask(LedgerQuery(query=query)))
 
-    async def _attempts(self, call: Call[None]) -> LedgerRows:
+    async def _attempts(self, call: Call[None]) -> Rows:
         query = AttemptsQuery(since_ms=_since(call), cursor=_cursor(call))
         return _rows(await self.ask(LedgerQuery(query=query)))
 
@@ -91,7 +91,7 @@ class LedgerRoutes:
             raise Unknown("the ledger does not know this request")
         return page.rows[0]
 
-    async def _alerts(self, call: Call[None]) -> LedgerRows:
+    async def _alerts(self, call: Call[None]) -> Rows:
         query = AlertsQuery(since_ms=_since(call), cursor=_cursor(call))
         return _rows(await self.ask(LedgerQuery(query=query)))
 
@@ -105,5 +105,5 @@ def _cursor(call: Call[None]) -> str | None:
     return call.query.get("cursor")
 
 
-def _rows(page: LedgerPage) -> LedgerRows:
-    return LedgerRows(rows=page.rows, cursor=page.cursor)
+def _rows(page: LedgerPage) -> Rows:
+    return Rows(rows=page.rows, cursor=page.cursor)

@@ -10,7 +10,7 @@ from keyrail.keys.secret import Secret
 from keyrail_control.api.routing import JSON, Route, Routes
 
 VERSION: Final = "1"
-_PHRASES: Final = {
+_REFUSALS: Final = {
     400: "Not understood: the message names what is wrong, and repeats no value",
     401: "The admin token is missing or wrong",
     404: "There is no such thing",
@@ -65,6 +65,7 @@ def document(routes: Routes) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": components,
+            "responses": _refusals(_schema(Error, by_kind)),
             "securitySchemes": {
                 "admin": {"type": "http", "scheme": "bearer", "description": "The content of admin.token"}
             },
@@ -82,7 +83,7 @@ def _operation(route: Route[Any], schemas: list[tuple[Any, dict[str, Any]]]) -> 
         "operationId": _operation_id(route),
         "summary": route.summary,
         "tags": [route.path.split("/")[2] if route.path.startswith("/v1/") else "system"],
-        "responses": {str(route.status): answer} | _errors(route, schemas),
+        "responses": {str(route.status): answer} | _errors(route),
     }
     if parameters := _parameters(route):
         operation["parameters"] = parameters
@@ -97,10 +98,14 @@ def _operation(route: Route[Any], schemas: list[tuple[Any, dict[str, Any]]]) -> 
     return operation
 
 
-def _errors(route: Route[Any], schemas: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any]:
+def _refusals(schema: dict[str, Any]) -> dict[str, Any]:
+    content = {JSON: {"schema": schema}}
+    return {f"E{status}": {"description": said, "content": content} for status, said in _REFUSALS.items()}
+
+
+def _errors(route: Route[Any]) -> dict[str, Any]:
     statuses = {400, 503, *route.errors} | (set[int]() if route.open else {401})
-    content = {JSON: {"schema": _schema(Error, schemas)}}
-    return {str(each): {"description": _PHRASES[each], "content": content} for each in sorted(statuses)}
+    return {str(each): {"$ref": f"#/components/responses/E{each}"} for each in sorted(statuses)}
 
 
 def _parameters(route: Route[Any]) -> list[dict[str, Any]]:

@@ -16,8 +16,8 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     cursor: str | None = None
 
 
-class LedgerRows(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows of the ledger; money is a string, and null what is not known. `cursor` as in every list."""
+class Rows(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows as they come. Money is a string; null is what is not known. `cursor` as in every list."""
 
     rows: list[dict[str, Any]]
     cursor: str | None = None

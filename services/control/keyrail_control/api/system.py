@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from keyrail_control.api.pages import LedgerRows
+from keyrail_control.api.pages import Rows
 from keyrail_control.api.routing import Call, Route, Routes, Text
 
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
@@ -32,7 +32,7 @@ class System:
         return (
             Route("GET", "/healthz", "Whether control lives", self._health, answer=Health, open=True),
             Route("GET", "/metrics", "All instances, for Prometheus", self._scrape, open=True),
-            Route("GET", "/v1/providers", "Who can be called", self._list, answer=LedgerRows),
+            Route("GET", "/v1/providers", "Who can be called", self._list, answer=Rows),
         )
 
     async def _health(self, call: Call[None]) -> Health:
@@ -41,6 +41,6 @@ class System:
     async def _scrape(self, call: Call[None]) -> Text:
         return Text(await self.metrics(), METRICS)
 
-    async def _list(self, call: Call[None]) -> LedgerRows:
+    async def _list(self, call: Call[None]) -> Rows:
         rows: list[dict[str, Any]] = await self.providers()
-        return LedgerRows(rows=rows)
+        return Rows(rows=rows)

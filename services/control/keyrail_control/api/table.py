@@ -2,31 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
 
 from keyrail_control.api import openapi
+from keyrail_control.api.budgets import BudgetRoutes
+from keyrail_control.api.config import ConfigRoutes
+from keyrail_control.api.keys import KeyRoutes
+from keyrail_control.api.ledger import LedgerRoutes
 from keyrail_control.api.routing import Call, Route, Routes
+from keyrail_control.api.system import System
+from keyrail_control.api.tokens import TokenRoutes
+from keyrail_control.buckets import Bucket
+from keyrail_control.configuration import Configuration
+from keyrail_control.provider_keys import ProviderKeys
+from keyrail_control.seeding import Ask
+from keyrail_control.virtual_keys import VirtualKeys
 
 
-class Part(Protocol):
-    """What has some routes."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """What the routes call. `spent` has the documents of what was spent."""
 
-    def routes(self) -> Routes:
-        """Its part of the table."""
-        ...
+    metrics: Callable[[], Awaitable[bytes]]
+    providers: Callable[[], Awaitable[list[dict[str, object]]]]
+    ledger: Ask
+    keys: ProviderKeys
+    tokens: VirtualKeys
+    configuration: Configuration
+    spent: Bucket
 
 
-def whole(parts: Iterable[Part]) -> Routes:
-    """All routes of all parts, and `/openapi.json`."""
+def whole(behind: Behind) -> Routes:
+    """All that control serves."""
     description: dict[str, Any] = {}
 
     async def describe(call: Call[None]) -> dict[str, Any]:
         return description
 
-    own: Route[None] = Route(
+    itself: Route[None] = Route(
         "GET", "/openapi.json", "This API as OpenAPI 3.1", describe, answer=dict[str, Any]
     )
-    routes = (*(route for part in parts for route in part.routes()), own)
+    routes = (
+        *System(behind.metrics, behind.providers).routes(),
+        itself,
+        *KeyRoutes(behind.keys).routes(),
+        *TokenRoutes(behind.tokens).routes(),
+        *ConfigRoutes(behind.configuration).routes(),
+        *BudgetRoutes(behind.configuration, behind.tokens, behind.spent).routes(),
+        *LedgerRoutes(behind.ledger).routes(),
+    )
     description |= openapi.document(routes)
     return routes
