@@ -17,7 +17,7 @@ from keyrail.config.problems import ConfigError
 from keyrail.contracts.config import ConfigView
 from keyrail.http.tls import TlsError
 from keyrail.keys import environment
-from keyrail.keys.base import InvalidKey
+from keyrail.keys.base import InvalidKey, KeyStoreError
 from keyrail.keys.keystore import KeystoreWriter
 from keyrail.providers import registry
 from keyrail_embedded.home import Home, HomeInUse
@@ -85,7 +85,11 @@ def _wanted(settings: EmbeddedSettings, scale: list[str]) -> _Wanted | str:
 
 
 def _locked(home: Home, settings: EmbeddedSettings, wanted: _Wanted, say: Say) -> int:
-    home.prepare()
+    try:
+        home.prepare()
+    except KeyStoreError as error:
+        say(f"{error}; `keyrail keystore restore` puts an identity back from its backup")
+        return 1
     outer = dict(os.environ)  # noqa: TID251
     clean = _take_keys(home, outer, _variables(wanted.view), say)
     if clean is not None:
