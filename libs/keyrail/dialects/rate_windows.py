@@ -53,7 +53,9 @@ def _resets(headers: Mapping[str, str], at_ms: int) -> tuple[float | None, float
     """The latest reset of the short windows and of the long ones."""
     waits: tuple[list[float], list[float]] = ([], [])
     for window in _spent(headers):
-        value = headers.get(f"x-ratelimit-reset-{window}") or headers.get(f"anthropic-ratelimit-{window}-reset")
+        value = headers.get(f"x-ratelimit-reset-{window}") or headers.get(
+            f"anthropic-ratelimit-{window}-reset"
+        )
         wait = _reset(value, at_ms)
         if wait is not None:
             waits[window.endswith(("-day", "-month"))].append(wait)

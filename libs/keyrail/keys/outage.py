@@ -74,6 +74,15 @@ def refused(before: KeyHealth | None, refusal: Refusal, now_ms: int) -> KeyHealt
     return _outage(refusal, times, before.since_ms if same else now_ms, until_ms)
 
 
+def later(one: KeyHealth, other: KeyHealth) -> KeyHealth:
+    """Of what two workers saw of a key, what counts: the newer version, then the later end."""
+    if one.version != other.version:
+        return other if (other.version or 0) > (one.version or 0) else one
+    if one.until_ms is None or (other.until_ms is not None and one.until_ms >= other.until_ms):
+        return one
+    return other.replace(times=max(one.times, other.times))
+
+
 def share(health: KeyHealth | None, now_ms: int) -> float:
     """How much of its weight a key has: 0 when it is out, 1 when nothing is known against it."""
     if health is None:

@@ -76,11 +76,14 @@ class Runner:
         if now_ms() >= slip.take_by_ms:
             metrics.LATE_SLIPS.inc()
             return
-        upto = self._cancelled.get(slip.request_id)
-        if upto is not None and (slip.epoch, slip.hop) <= upto:
-            return
         if len(self._running) >= self._max_in_flight:
             await self._send_fail(slip, OVERLOADED)
+            return
+        self._begin(slip, body)
+
+    def _begin(self, slip: Slip, body: bytes) -> None:
+        upto = self._cancelled.get(slip.request_id)
+        if upto is not None and (slip.epoch, slip.hop) <= upto:
             return
         attempt = Attempt(slip, body, self._tools)
         assert self._loop is not None
@@ -125,19 +128,35 @@ class Runner:
             model=slip.target.model,
             failure=failure,
             cost_usd=attempt.cost_usd,
+            provider_key_id=attempt.key_id,
         )
         following = None
         if not attempt.content_sent:
-            following = fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent)
+            closed = await self._closed(slip, spent)
+            following = fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent, closed=closed)
         if following is None:
             await attempt.reply.send(Kind.FAIL, Fail(failure=failure, spent=(*slip.spent, spent)))
             return
         await attempt.reply.send(Kind.PASSED, Passed(spent=spent, take_by_ms=now_ms() + TAKE_BY_MS))
+        if following.position == slip.position:
+            self._begin(following, body)  # here, where it is known first which keys are out
+            return
         await self._forwarder.forward(
             subjects.call(following.target.provider),
             slips.pack(following, body),
             lambda: self._send_fail(following, NO_WORKER),
         )
+
+    async def _closed(self, slip: Slip, spent: Spent) -> set[int]:
+        """Positions of the plan where this request would find no key."""
+        assert slip.plan is not None
+        closed: set[int] = set()
+        for position in fallback.in_question(slip, spent):
+            target = slip.plan.targets[position]
+            tried = fallback.tried((*slip.spent, spent), target)
+            if not await self._tools.keyring.left(slip.tenant, target.provider, tried):
+                closed.add(position)
+        return closed
 
     async def _send_fail(self, slip: Slip, failure: Failure) -> None:
         try:

@@ -14,12 +14,14 @@ from keyrail.bus.forward import Forwarder
 from keyrail.bus.liveness import Hearing
 from keyrail.bus.reply import Reply
 from keyrail.contracts import slips, subjects
+from keyrail.contracts.base import now_ms
 from keyrail.contracts.config import ConfigView
 from keyrail.contracts.failures import NO_WORKER, Failure
 from keyrail.contracts.frames import Fail, Kind
 from keyrail.contracts.slips import Facts, Plan, Slip
+from keyrail.keys.book import KeyBook
 from keyrail.telemetry import metrics
-from keyrail_router import policy
+from keyrail_router import policy, pools
 from keyrail_router.policy import Owner
 
 log = logging.getLogger(__name__)
@@ -37,12 +39,14 @@ class RequestHandler:
         workers: Hearing,
         view: Callable[[], ConfigView],
         owner: Owner,
+        keys: KeyBook,
     ) -> None:
         self._bus = bus
         self._forwarder = forwarder
         self._workers = workers
         self._view = view
         self._owner = owner
+        self._keys = keys
         self._planned_for: ConfigView | None = None
         self._plans: dict[str, Plan] = {}
         self._draw = random.Random().random  # noqa: S311 - no secret, and asking the system is a call to it
@@ -55,6 +59,8 @@ class RequestHandler:
             log.error("a slip could not be read", extra={"error": type(error).__name__})
             return
         plan = self._plan(slip.facts)
+        if isinstance(plan, Plan) and self._keys.healths:  # made anew each time, behind the cache of plans
+            plan = pools.usable(plan, self._keys, slip.tenant, now_ms())
         if isinstance(plan, Failure):
             metrics.counter(metrics.PLANS, "none").inc()
             await self._fail(slip, plan)
