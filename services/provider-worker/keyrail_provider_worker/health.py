@@ -55,6 +55,11 @@ class Healths:
         if self._writers:
             await asyncio.wait(self._writers.values(), timeout=2 * RETRY_S)
 
+    @property
+    def writing(self) -> bool:
+        """Whether something is not written yet."""
+        return bool(self._writers)
+
     def version(self, name: str) -> int | None:
         """The current version of a key; None when there is no record of it."""
         return self._book.version(name)
