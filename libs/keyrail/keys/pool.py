@@ -34,6 +34,10 @@ def choose(members: Sequence[Member], now_ms: int, draw: float, tried: Collectio
     `draw` is uniform in [0, 1). Keys that are out, that have no weight and that were `tried` are never drawn.
     Keys that come back have a part of their weight, which is all the same to the last one that is left.
     """
+    if len(members) == 1:  # as in most installations
+        only = members[0]
+        usable = only.weight > 0 and only.id not in tried and share(only.health, now_ms) > 0
+        return only if usable else None
     drawn = [
         (member, member.weight * share(member.health, now_ms)) for member in members if member.id not in tried
     ]

@@ -60,6 +60,11 @@ class Healths:
         """Whether something is not written yet."""
         return bool(self._writers)
 
+    @property
+    def any(self) -> bool:
+        """Whether anything is known against any key."""
+        return bool(self._unwritten or self._book.healths)
+
     def version(self, name: str) -> int | None:
         """The current version of a key; None when there is no record of it."""
         return self._book.version(name)

@@ -12,7 +12,7 @@ from keyrail.contracts.base import now_ms
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.keys import key_name
 from keyrail.keys import outage, pool
-from keyrail.keys.base import KeyName, KeyReader, KeyStoreError
+from keyrail.keys.base import KeyName, KeyReader, KeyStoreError, ProviderKey
 from keyrail.keys.pool import Member
 from keyrail.keys.secret import Secret
 from keyrail_provider_worker.fallback import KEY_CHANGED
@@ -56,14 +56,15 @@ class Keyring:
         """A key that is not out and was not `tried`. A Failure says why there is none."""
         asked_ms = now_ms()
         try:
-            members = await self._members(tenant, provider)
+            keys = await self._store.keys(tenant, provider)
         except KeyStoreError:
             return _no_key(provider)
+        members = self._members(keys)
         while member := pool.choose(members, asked_ms, self._draw(), tried):
-            name = KeyName(tenant, provider, member.id)
-            version = self._healths.version(key_name(tenant, provider, member.id))
+            key = keys[members.index(member)] if len(keys) > 1 else keys[0]
+            version = self._healths.version(key_name(tenant, provider, key.id))
             try:
-                return Chosen(member.id, await self._store.value(name), version, asked_ms)
+                return Chosen(key.id, await self._store.value(key), version, asked_ms)
             except KeyStoreError as error:
                 log.warning("a provider key could not be read", extra={"error": str(error)})
                 tried = (*tried, member.id)
@@ -72,7 +73,7 @@ class Keyring:
     async def left(self, tenant: str, provider: str, tried: Collection[str]) -> bool:
         """Whether there is a key that could be chosen."""
         try:
-            members = await self._members(tenant, provider)
+            members = self._members(await self._store.keys(tenant, provider))
         except KeyStoreError:
             return False
         return pool.choose(members, now_ms(), 0.0, tried) is not None
@@ -109,12 +110,11 @@ class Keyring:
             return self._healths.version(full) != key.version
         return True
 
-    async def _members(self, tenant: str, provider: str) -> list[Member]:
+    def _members(self, keys: list[ProviderKey]) -> list[Member]:
+        if not self._healths.any:
+            return [Member(key.id, key.weight, None) for key in keys]
         of = self._healths.of
-        return [
-            Member(key.id, key.weight, of(key_name(tenant, provider, key.id)))
-            for key in await self._store.keys(tenant, provider)
-        ]
+        return [Member(key.id, key.weight, of(key_name(key.tenant, key.provider, key.id))) for key in keys]
 
     def _none(self, members: list[Member], provider: str, at_ms: int, *, needed: bool) -> Chosen | Failure:
         out = pool.out(members, at_ms)
