@@ -157,8 +157,9 @@ class Healths:
     async def _obsolete(self, name: str, health: KeyHealth, at_ms: int) -> str | None:
         if outage.is_over(health, at_ms):
             return "calm"
-        if outage.current(health, self.version(name)) is None:
-            return "rotated"
+        version = self.version(name)
+        if version is not None and version > (health.version or 0):
+            return "rotated"  # an older one than the health's only means that its record is on its way here
         if health.mark is None or outage.share(health, at_ms) > 0:
             return None
         try:
