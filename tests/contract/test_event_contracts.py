@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
@@ -12,7 +13,7 @@ import pytest
 
 from keyrail.contracts.base import Contract
 from keyrail.contracts.events import Event
-from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Rows
+from keyrail_cost_accounting.rows import ALERT_COLUMNS, ATTEMPT_COLUMNS, REQUEST_COLUMNS, Rows
 from scripts import export_schemas
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -40,7 +41,7 @@ def empty(contract: type[Contract], value: dict[str, Any], where: str = "") -> l
 
 
 def test_every_event_has_a_minimal_and_a_full_example() -> None:
-    assert set(EVENTS) == {"attempt.started", "attempt.settled", "request.finished"}
+    assert set(EVENTS) == {"attempt.started", "attempt.settled", "request.finished", "alert.raised"}
     for name in EVENTS:
         assert {path.stem for path in (EXAMPLES / name).iterdir()} >= {"minimal", "full"}
 
@@ -51,7 +52,8 @@ def test_an_example_can_be_read_by_todays_contract(path: Path) -> None:
     assert type(event) is EVENTS[path.parent.name]
     for name, value in json.loads(path.read_text()).items():
         if name != "event" and not isinstance(value, dict):
-            assert getattr(event, name) == value
+            found = getattr(event, name)
+            assert found == (Decimal(value) if isinstance(found, Decimal) else value)
 
 
 @pytest.mark.parametrize("name", EVENTS)
@@ -76,10 +78,15 @@ def test_an_example_becomes_a_row_of_the_ledger(path: Path) -> None:
     ((row, columns),) = [
         *((row, ATTEMPT_COLUMNS) for row in rows.attempts),
         *((row, REQUEST_COLUMNS) for row in rows.requests),
+        *((row, ALERT_COLUMNS) for row in rows.alerts),
     ]
     shown = dict(zip(columns, row, strict=True))
     event = json.loads(path.read_text())
-    assert str(UUID(bytes=cast("bytes", shown["request_id"]))) == event.get("started", event)["request_id"]
+    if path.parent.name == "alert.raised":
+        assert shown["alert_id"] == event["alert_id"]
+    else:
+        id = UUID(bytes=cast("bytes", shown["request_id"]))
+        assert str(id) == event.get("started", event)["request_id"]
     if path.stem == "full" and path.parent.name != "attempt.started":
         assert None not in row, "the full example leaves no column empty"
 

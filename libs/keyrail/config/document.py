@@ -1,4 +1,4 @@
-"""keyrail.yaml as a ConfigView: providers, routes and aliases, checked against each other."""
+"""keyrail.yaml as a ConfigView: providers, routes, aliases and tenants, checked against each other."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from typing import Final
 from keyrail.config.problems import Report, quoted
 from keyrail.config.providers import provider_of
 from keyrail.config.reader import Entry, Reader
+from keyrail.config.tenants import tenants_of, unknown_price
 from keyrail.config.tree import Scalar, read
 from keyrail.contracts.config import ConfigView, ProviderConfig, RouteConfig, WeightedTarget
 from keyrail.contracts.slips import Strategy, Target, Timeouts
 
-SECTIONS: Final = ("providers", "routes", "aliases")
+SECTIONS: Final = ("providers", "routes", "aliases", "tenants")
+SETTINGS: Final = ("unknown_price", "output_cap")
+HIGHEST_CAP: Final = 10_000_000
 HIGHEST_WEIGHT: Final = 1_000_000
 LONGEST_TIMEOUT_S: Final = 86_400
 _STRATEGIES: Final[dict[str, Strategy]] = {"fallback": "fallback", "weighted": "weighted"}
@@ -37,7 +40,7 @@ def parse(text: str, filename: str, builtins: Mapping[str, ProviderConfig]) -> C
     report = Report(filename)
     reader = Reader(report)
     nothing = Scalar(1, "", None)
-    top = reader.fields(Entry(1, "", read(text, report) or nothing), SECTIONS) or {}
+    top = reader.fields(Entry(1, "", read(text, report) or nothing), (*SECTIONS, *SETTINGS)) or {}
     sections = {name: (reader.fields(top[name]) or {}) if name in top else {} for name in SECTIONS}
     names = builtins.keys() | sections["providers"].keys()
     providers = dict(builtins)
@@ -49,10 +52,18 @@ def parse(text: str, filename: str, builtins: Mapping[str, ProviderConfig]) -> C
         if route := _route(reader, name, entry, names):
             routes[name] = route
     aliases = _aliases(reader, sections["aliases"], names, sections["routes"].keys())
-    report.raise_if_any()
-    return ConfigView(
-        providers=providers, routes=routes, aliases=aliases, models=_models(routes.values(), aliases)
+    view = ConfigView(
+        providers=providers,
+        routes=routes,
+        aliases=aliases,
+        tenants=tenants_of(reader, sections["tenants"]),
+        unknown_price=unknown_price(reader, top.get("unknown_price")),
+        models=_models(routes.values(), aliases),
     )
+    if "output_cap" in top and (cap := reader.whole(top["output_cap"], 1, HIGHEST_CAP)) is not None:
+        view = view.replace(output_cap=cap)
+    report.raise_if_any()
+    return view
 
 
 def _route(reader: Reader, name: str, entry: Entry, providers: Collection[str]) -> RouteConfig | None:
@@ -64,7 +75,7 @@ def _route(reader: Reader, name: str, entry: Entry, providers: Collection[str]) 
         )
     if name in providers:
         reader.bad(entry, "a provider has this name")
-    fields = reader.fields(entry, ("strategy", "targets", "timeouts"))
+    fields = reader.fields(entry, ("strategy", "targets", "timeouts", "unknown_price"))
     if fields is None:
         return None
     targets = _targets(reader, entry, fields.get("targets"), providers)
@@ -73,7 +84,10 @@ def _route(reader: Reader, name: str, entry: Entry, providers: Collection[str]) 
     if strategy == "weighted" and good == targets != () and not any(target.weight for target in good):
         reader.bad(fields["targets"], "at least one weight must be above 0")
     timeouts = _timeouts(reader, fields.get("timeouts"))
-    return RouteConfig(name=name, strategy=strategy, targets=good, timeouts=timeouts) if strategy else None
+    policy = unknown_price(reader, fields.get("unknown_price"))
+    if strategy is None:
+        return None
+    return RouteConfig(name=name, strategy=strategy, targets=good, timeouts=timeouts, unknown_price=policy)
 
 
 def _strategy(reader: Reader, route: Entry, entry: Entry | None, *, single: bool) -> Strategy | None:

@@ -35,10 +35,46 @@ class RequestQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="r
     request_id: str
 
 
+class AlertsQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="alerts"):
+    """Alerts, oldest first. One that was raised several times is there once, as it was raised first."""
+
+    tenant: str | None = None
+    since_ms: int | None = None
+    cursor: str | None = None
+
+
+class SpendQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="spend"):
+    """What counts towards the budgets of a tenant, or of one team or key of it.
+
+    Of requests that came in at or after `since_ms` and before `until_ms`. One row, `{"cost_usd": "1.5"}`: the
+    known costs, and what was held (`held_usd`) for each attempt whose cost is unknown, as while it runs.
+    """
+
+    tenant: str
+    team: str | None = None
+    key_id: str | None = None
+    since_ms: int
+    until_ms: int | None = None
+
+
+class HoldQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="hold"):
+    """What became of the attempts that this router holds money of one request for.
+
+    One row, `{"attempts": 2, "running": 0, "cost_usd": "0.1", "unknown": ["0.25"]}`: `cost_usd` is the sum of
+    what is known; `unknown` has the `held_usd` (null where there is none) of each that ended at unknown cost.
+    """
+
+    request_id: str
+    router: str
+
+
+Question = CostsQuery | AttemptsQuery | RequestQuery | AlertsQuery | SpendQuery | HoldQuery
+
+
 class LedgerQuery(Contract, frozen=True, kw_only=True):
     """One question."""
 
-    query: CostsQuery | AttemptsQuery | RequestQuery
+    query: Question
 
 
 class LedgerPage(Contract, frozen=True, kw_only=True):

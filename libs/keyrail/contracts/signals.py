@@ -35,13 +35,14 @@ class Cancel(Contract, frozen=True, kw_only=True):
 class HoldSettled(Contract, frozen=True, kw_only=True):
     """Worker to the router that reserved for a request: an attempt has ended. `final`: none follows it.
 
-    `cost_usd` None: unknown, so that the most the attempt could cost stays spent.
+    `cost_usd` None: unknown, so that the most the attempt could cost, `held_usd`, stays spent.
     """
 
     request_id: str
     epoch: int
     hop: int
     cost_usd: Decimal | None = None
+    held_usd: Decimal | None = None
     final: bool = True
 
 

@@ -47,6 +47,7 @@ class Facts(Contract, frozen=True, kw_only=True):
     input_tokens_estimate: int = 0  # characters of the prompt / 4
     input_tokens_most: int | None = None  # an upper bound; set where somebody needs it
     max_output_tokens: int | None = None  # as the client asked, for each choice
+    output_cap: int | None = None  # the same where ingress set it, because a hard budget applies
     choices: int = 1
     service_tier: str | None = None
     tools: bool = False
@@ -84,6 +85,7 @@ class Hold(Contract, frozen=True, kw_only=True):
     """What a router has reserved for a request: `usd` in all, and the most that each target of the plan can
     cost.
 
+    Whoever forwards the slip takes off `usd` what the attempt did cost, or could have where nobody knows.
     The worker tells that router what each attempt did cost (`HoldSettled`) and never calls a target that what
     is left of `usd` does not pay for. None in `most`: the price is unknown, and the route allows that.
     """

@@ -41,6 +41,8 @@ CODES: dict[FailureKind, str] = {
     "context": "context_length_exceeded",
     "model_missing": "model_not_found",
     "policy": "content_policy_violation",
+    "denied": "model_not_allowed",
+    "budget": "budget_exceeded",
     "cancelled": "request_cancelled",
     "unavailable": "gateway_unavailable",
     "internal": "internal_error",
@@ -50,11 +52,17 @@ CODES: dict[FailureKind, str] = {
 _LOOKED_FOR: frozenset[FailureKind] = frozenset({"context"})
 """Kinds whose code clients look for, whatever a provider of another dialect calls them."""
 
-CALLERS: frozenset[FailureKind] = frozenset({"bad_request", "context", "model_missing", "policy"})
+CALLERS: frozenset[FailureKind] = frozenset({"bad_request", "context", "model_missing", "policy", "denied"})
 """Kinds that the caller can do something about."""
 
-_HOPELESS: frozenset[FailureKind] = frozenset({"auth", "no_key", "money"})
-"""Kinds with a status that clients retry, although only the operator can help."""
+_HOPELESS: frozenset[FailureKind] = frozenset({"auth", "no_key", "money", "budget"})
+"""Kinds with a status that clients retry, although only the operator can help, or the next day."""
+
+_TYPES: dict[FailureKind, str] = {
+    **dict.fromkeys(CALLERS, "invalid_request_error"),
+    "rate": "rate_limit_error",
+    "budget": "insufficient_quota",
+}
 
 
 def garbage(provider: str, what: str) -> Failure:
@@ -132,6 +140,11 @@ def failure_of(
         error_dialect=told.dialect,
         only_here=only_here(kind, status, words=told.signals(), text=told.text),
     )
+
+
+def type_of(failure: Failure) -> str:
+    """The type of a failure in OpenAI's dialects."""
+    return _TYPES.get(failure.kind, "api_error")
 
 
 def code_of(failure: Failure) -> str | None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import cache
 
 import genai_prices
 from genai_prices.data_snapshot import get_snapshot
-from genai_prices.types import ConditionalPrice, ModelInfo, PriceCalculation, TimeOfDateConstraint
+from genai_prices.types import (
+    ConditionalPrice,
+    ModelInfo,
+    PriceCalculation,
+    TieredPrices,
+    TimeOfDateConstraint,
+)
 
 VERSION = genai_prices.__version__
 DAY_MS = 86_400_000
@@ -68,17 +74,32 @@ def _has_variant(model: ModelInfo, context: dict[str, str]) -> bool:
     return any(variant.when == context for variant in model.price_variants or ())
 
 
-def changes_within_a_day(model: ModelInfo) -> bool:
-    """Whether the price depends on the time of day. Otherwise it changes at midnight UTC at most."""
+def changes_on_a_day(model: ModelInfo) -> tuple[int, ...]:
+    """When another price may begin, in milliseconds since midnight UTC; empty: it changes at midnight at
+    most."""
     conditional: list[ConditionalPrice] = model.prices if isinstance(model.prices, list) else []
     constraints = [price.constraint for price in conditional]
     constraints += [variant.constraint for variant in model.price_variants or ()]
-    return any(isinstance(constraint, TimeOfDateConstraint) for constraint in constraints)
+    daily = [each for each in constraints if isinstance(each, TimeOfDateConstraint)]
+    return tuple(sorted({_offset_ms(at) for each in daily for at in (each.start_time, each.end_time)}))
+
+
+def _offset_ms(at: time) -> int:
+    utc = datetime.combine(date(2000, 1, 2), at, at.tzinfo or UTC).astimezone(UTC)
+    return (utc.hour * 3_600 + utc.minute * 60 + utc.second) * 1_000 + utc.microsecond // 1_000
 
 
 def rates_of(result: PriceCalculation) -> dict[str, object]:
     """Price key to Decimal or TieredPrices, as the catalogue names them, per `PER` units each."""
     return {key: value for key, value in vars(result.model_price).items() if value is not None}
+
+
+def rate(price: object, above: int) -> Decimal | None:
+    """What a token costs in a prompt of more than `above` tokens, before the next bracket."""
+    if isinstance(price, TieredPrices):
+        reached = [tier.price for tier in price.tiers if tier.start <= above]
+        price = reached[-1] if reached else price.base
+    return price / PER if isinstance(price, Decimal) else None
 
 
 PER = Decimal(1_000_000)

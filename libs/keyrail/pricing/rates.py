@@ -80,7 +80,7 @@ def rates(provider: str, model: str, tier: str | None, day: int) -> Rates | None
     result = catalogue.calculate(provider, model, tier, {}, day * catalogue.DAY_MS)
     if result is None:
         return _UNKNOWN  # remembered too: looking in vain takes the library longest
-    if catalogue.changes_within_a_day(result.model):
+    if catalogue.changes_on_a_day(result.model):
         return None
     prices = catalogue.rates_of(result)
     if not ({"input_mtok", "output_mtok"} <= prices.keys() <= {*_PRICED, *_NEVER_COUNTED}):
@@ -91,7 +91,7 @@ def rates(provider: str, model: str, tier: str | None, day: int) -> Rates | None
 
 
 def _bracket(prices: dict[str, object], above: int) -> _Bracket:
-    input_, output, read, write, write_1h = (_rate(prices.get(key), above) for key in _PRICED)
+    input_, output, read, write, write_1h = (catalogue.rate(prices.get(key), above) for key in _PRICED)
     return _Bracket(input_ or _ZERO, output or _ZERO, read, write, write_1h)
 
 
@@ -107,11 +107,3 @@ def flat(
         None if rate is None else rate / catalogue.PER for rate in (cache_read, cache_write, cache_write_1h)
     )
     return Rates((), (_Bracket(input_ / catalogue.PER, output / catalogue.PER, read, write, write_1h),))
-
-
-def _rate(price: object, above: int) -> Decimal | None:
-    """What a token costs in a prompt of more than `above` tokens, before the next bracket."""
-    if isinstance(price, TieredPrices):
-        reached = [tier.price for tier in price.tiers if tier.start <= above]
-        price = reached[-1] if reached else price.base
-    return price / catalogue.PER if isinstance(price, Decimal) else None

@@ -19,12 +19,27 @@ REQUESTS_IN_FLIGHT = Gauge("keyrail_requests_in_flight", "Requests under way")
 REDISPATCHES = Counter("keyrail_redispatches", "Requests dispatched again", ["reason"])
 # Counter: requests refused for their credential.
 AUTH_FAILURES = Counter("keyrail_auth_failures", "Refused credentials", ["reason"])
+# Counter: requests refused by a limit of their key or team ("requests", "tokens", "concurrent"), or because
+# the bus could not be asked ("unavailable").
+LIMIT_REFUSALS = Counter("keyrail_limit_refusals", "Requests refused by a limit", ["kind"])
+# Counter: changes of limits' documents: shares taken and given back.
+LIMIT_CHANGES = Counter("keyrail_limit_changes", "Changes of shares of limits", ["outcome"])
 # Counter: frames that came from an attempt that ingress had given up: money that may have been paid twice.
 STALE_ATTEMPTS = Counter("keyrail_stale_attempts", "Attempts heard of after they were given up")
 # Counter: gaps in a frame sequence; each ended a request with an error.
 FRAME_GAPS = Counter("keyrail_frame_gaps", "Gaps in frame sequences")
 # Counter: plans made, by strategy ("none": refused).
 PLANS = Counter("keyrail_plans", "Routing decisions", ["strategy"])
+# Counter: requests that a budget did not pay for, by whose it is (key, team, tenant).
+BUDGET_REFUSALS = Counter("keyrail_budget_refusals", "Requests refused for a budget", ["scope"])
+# Counter: attempts that did cost more than what was held for them.
+BUDGET_OVERRUNS = Counter("keyrail_budget_overruns", "Attempts that cost more than was held for them")
+# Counter: alerts on budgets, by kind (budget-soft, budget-hard).
+BUDGET_ALERTS = Counter("keyrail_budget_alerts", "Alerts on budgets", ["kind"])
+# Gauge: requests that a router holds money for.
+BUDGET_HOLDS = Gauge("keyrail_budget_holds", "Requests that money is held for")
+# Counter: changes of the documents of budgets, by outcome (changed, same, failed).
+BUDGET_CHANGES = Counter("keyrail_budget_changes", "Changes of documents of budgets", ["outcome"])
 # Counter: upstream attempts, by provider and how they ended.
 ATTEMPTS = Counter("keyrail_upstream_attempts", "Upstream attempts", ["provider", "outcome"])
 # Histogram: seconds to the provider's first byte.

@@ -6,9 +6,21 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 
-from keyrail.contracts.ledger import AttemptsQuery, CostsQuery, LedgerPage, LedgerQuery, RequestQuery
-from keyrail_cost_accounting import queries
+from keyrail.contracts.base import Json
+from keyrail.contracts.ledger import (
+    AlertsQuery,
+    AttemptsQuery,
+    CostsQuery,
+    HoldQuery,
+    LedgerPage,
+    LedgerQuery,
+    Question,
+    RequestQuery,
+    SpendQuery,
+)
+from keyrail_cost_accounting import queries, spending
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
+from keyrail_cost_accounting.statement import Statement
 
 log = logging.getLogger(__name__)
 
@@ -36,15 +48,27 @@ class Answers:
             page = LedgerPage(error="internal error")
         return page.encode()
 
-    def _page(self, query: CostsQuery | AttemptsQuery | RequestQuery) -> LedgerPage:
-        if isinstance(query, RequestQuery):
-            return self._request(query)
-        statement = queries.costs(query) if isinstance(query, CostsQuery) else queries.attempts(query)
-        return queries.page(query, self._ledger.ask(statement.sql, statement.parameters))
+    def _page(self, query: Question) -> LedgerPage:
+        match query:
+            case RequestQuery():
+                return self._request(query)
+            case CostsQuery():
+                return queries.page(query, self._rows(queries.costs(query)))
+            case AttemptsQuery():
+                return queries.page(query, self._rows(queries.attempts(query)))
+            case AlertsQuery():
+                return queries.page(query, self._rows(queries.alerts(query)))
+            case SpendQuery():
+                return LedgerPage(rows=self._rows(spending.spend(query)))
+            case HoldQuery():
+                return LedgerPage(rows=self._rows(spending.hold(query)))
+
+    def _rows(self, statement: Statement) -> list[dict[str, Json]]:
+        return self._ledger.ask(statement.sql, statement.parameters)
 
     def _request(self, query: RequestQuery) -> LedgerPage:
         statements = queries.request(query)
         if statements is None:
             return LedgerPage()
-        own, its_attempts = (self._ledger.ask(each.sql, each.parameters) for each in statements)
+        own, its_attempts = (self._rows(each) for each in statements)
         return queries.request_page(own, its_attempts, datetime.now(UTC))

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row
+from keyrail_cost_accounting.rows import ALERT_COLUMNS, ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row
 
 _ID = pa.binary(16)
 _TIME = pa.timestamp("ms", "UTC")
+_MONEY = pa.decimal128(18, 12)
 _TYPES = {
     "attempt_id": _ID,
     "request_id": _ID,
@@ -33,19 +34,24 @@ _TYPES = {
     "audio_input_tokens": pa.uint64(),
     "audio_output_tokens": pa.uint64(),
     "searches": pa.uint64(),
-    "cost_usd": pa.decimal128(18, 12),
+    "cost_usd": _MONEY,
+    "held_usd": _MONEY,
     "first_byte_ms": pa.uint64(),
     "first_content_ms": pa.uint64(),
     "duration_ms": pa.uint64(),
     "started_at": _TIME,
     "settled_at": _TIME,
     "received_at": _TIME,
+    "raised_at": _TIME,
 }
 
 
-COLUMNS = {"attempts": ATTEMPT_COLUMNS, "requests": REQUEST_COLUMNS}
+COLUMNS = {"attempts": ATTEMPT_COLUMNS, "requests": REQUEST_COLUMNS, "alerts": ALERT_COLUMNS}
+_OF_A_TABLE = {("alerts", "rank"): pa.int64()}
 _SCHEMAS = {
-    table: pa.schema([(name, _TYPES.get(name, pa.string())) for name in columns])
+    table: pa.schema(
+        [(name, _OF_A_TABLE.get((table, name), _TYPES.get(name, pa.string()))) for name in columns]
+    )
     for table, columns in COLUMNS.items()
 }
 

@@ -28,7 +28,7 @@ from keyrail_cost_accounting.rows import Rejected, Row, Rows
 
 log = logging.getLogger(__name__)
 
-KNOWN = frozenset({subjects.EVENT_ATTEMPT, subjects.EVENT_REQUEST})
+KNOWN = frozenset({subjects.EVENT_ATTEMPT, subjects.EVENT_REQUEST, subjects.EVENT_ALERT})
 BLOCK = 4_000
 """Most rows of one insert: a deduplication token holds for one block."""
 MAX_BYTES = 16 << 20
@@ -121,6 +121,7 @@ class Consumer:
         token = new_id()  # of this batch in this process: retries of an insert that did arrive
         await self._insert("attempts", rows.attempts, token)
         await self._insert("requests", rows.requests, token)
+        await self._insert("alerts", rows.alerts, token)
         for index, rejected in poisoned.items():
             await self._dead_letter(batch[index], rejected)
             await batch[index].term()

@@ -34,3 +34,8 @@ class Metrics:
             "Attempts settled as lost because their worker was gone",
             registry=registry,
         )
+        self.leases_closed = Counter(
+            "keyrail_ledger_leases_closed",
+            "Parts of budgets of routers that were gone, closed by what the ledger says",
+            registry=registry,
+        )

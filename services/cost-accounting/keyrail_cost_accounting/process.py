@@ -20,11 +20,7 @@ class Process:
             user=settings.ledger_user,
             password=settings.ledger_password.get_secret_value(),
         )
-        self._service = CostAccounting(
-            bus.nc, bus.js, self._ledger, Metrics(), sweep_after_s=settings.sweep_after_s
-        )
-
-        bus.on_reconnect(self._service.reconnected)
+        self._service = CostAccounting(bus, self._ledger, Metrics(), sweep_after_s=settings.sweep_after_s)
 
     async def start(self) -> None:
         """Return once events are consumed and questions answered."""

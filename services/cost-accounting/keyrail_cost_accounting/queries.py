@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
 from keyrail.contracts.base import Json
-from keyrail.contracts.ledger import PAGE, AttemptsQuery, CostsQuery, Grouping, LedgerPage, RequestQuery
+from keyrail.contracts.ledger import (
+    PAGE,
+    AlertsQuery,
+    AttemptsQuery,
+    CostsQuery,
+    Grouping,
+    LedgerPage,
+    RequestQuery,
+)
+from keyrail_cost_accounting.statement import Parameters, Statement
 
 PAGE_BYTES = 800_000
 """A page's JSON stays below a bus message of 1 MB."""
@@ -22,14 +30,6 @@ Record = dict[str, Json]
 
 class BadCursor(ValueError):
     """The cursor is not one that an earlier page gave."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """SQL and its parameters by name."""
-
-    sql: str
-    parameters: dict[str, str | int | list[str]] = field(default_factory=dict[str, str | int | list[str]])
 
 
 GROUPS: dict[Grouping, tuple[str, str]] = {
@@ -78,6 +78,11 @@ concat(replaceOne(toString(r.received_at), ' ', 'T'), 'Z') AS received_at,
 r.first_byte_ms AS first_byte_ms, r.duration_ms AS duration_ms
 """
 
+ALERT = """
+a.alert_id AS alert_id, a.kind AS kind, a.tenant AS tenant, a.subject AS subject, a.detail AS detail,
+a.raised_by AS raised_by, concat(replaceOne(toString(a.raised_at), ' ', 'T'), 'Z') AS raised_at
+"""
+
 OPEN_ATTEMPTS = Statement(
     "SELECT toString(a.attempt_id) AS attempt_id, a.worker AS worker"
     " FROM attempts AS a FINAL WHERE a.rank = 0 AND a.status = 'running'"
@@ -104,7 +109,7 @@ def attempts(query: AttemptsQuery) -> Statement:
     """Attempts, oldest first. Raises BadCursor."""
     where, parameters = _where(query.tenant, query.since_ms)
     if query.cursor is not None:
-        at_ms, attempt_id = _position(query.cursor)
+        at_ms, attempt_id = _attempt_position(query.cursor)
         at = "fromUnixTimestamp64Milli({at:Int64}, 'UTC')"
         where += f" AND a.started_at >= {at} AND (a.started_at, a.attempt_id) > ({at}, {{after:UUID}})"
         parameters |= {"at": at_ms, "after": attempt_id}
@@ -115,13 +120,29 @@ def attempts(query: AttemptsQuery) -> Statement:
     )
 
 
+def alerts(query: AlertsQuery) -> Statement:
+    """Alerts, oldest first. Raises BadCursor."""
+    where, parameters = _where(query.tenant, query.since_ms, "raised_at")
+    if query.cursor is not None:
+        at_ms, alert_id = _position(query.cursor)
+        where += (
+            " AND (a.raised_at, a.alert_id) > (fromUnixTimestamp64Milli({at:Int64}, 'UTC'), {after:String})"
+        )
+        parameters |= {"at": at_ms, "after": alert_id}
+    return Statement(
+        f"SELECT {ALERT} FROM alerts AS a FINAL WHERE {where}"
+        f" ORDER BY a.raised_at, a.alert_id LIMIT {PAGE + 1}",
+        parameters,
+    )
+
+
 def request(query: RequestQuery) -> tuple[Statement, Statement] | None:
     """The request's own row, and its attempts in order. None: no request can have this id."""
     try:
         request_id = str(UUID(query.request_id))
     except ValueError:
         return None
-    parameters: dict[str, str | int | list[str]] = {"id": request_id}
+    parameters: Parameters = {"id": request_id}
     tenant = ""
     if query.tenant is not None:
         parameters["tenant"] = query.tenant
@@ -157,7 +178,7 @@ def lost(attempt_ids: list[str], now_ms: int) -> Statement:
     )
 
 
-def page(query: CostsQuery | AttemptsQuery, rows: Sequence[Record]) -> LedgerPage:
+def page(query: CostsQuery | AttemptsQuery | AlertsQuery, rows: Sequence[Record]) -> LedgerPage:
     """Rows that fit one message, with a cursor when there are more."""
     fitting = _fitting(rows)
     more = len(fitting) < len(rows)
@@ -165,7 +186,8 @@ def page(query: CostsQuery | AttemptsQuery, rows: Sequence[Record]) -> LedgerPag
         cursor = str(fitting[-1][GROUP_KEY]) if more else None
         shown = [{name: value for name, value in row.items() if name != GROUP_KEY} for row in fitting]
         return LedgerPage(rows=shown, cursor=cursor, error=None)
-    cursor = f"{fitting[-1]['started_at']} {fitting[-1]['attempt_id']}" if more else None
+    at, id = ("raised_at", "alert_id") if isinstance(query, AlertsQuery) else ("started_at", "attempt_id")
+    cursor = f"{fitting[-1][at]} {fitting[-1][id]}" if more else None
     return LedgerPage(rows=list(fitting), cursor=cursor, error=None)
 
 
@@ -221,21 +243,29 @@ def _total(its_attempts: Sequence[Record]) -> str | None:
     return format(total, "f")
 
 
-def _where(tenant: str | None, since_ms: int | None) -> tuple[str, dict[str, str | int | list[str]]]:
-    conditions, parameters = ["1"], dict[str, str | int | list[str]]()
+def _where(tenant: str | None, since_ms: int | None, at: str = "started_at") -> tuple[str, Parameters]:
+    conditions, parameters = ["1"], Parameters()
     if tenant is not None:
         conditions.append("a.tenant = {tenant:String}")
         parameters["tenant"] = tenant
     if since_ms is not None:
-        conditions.append("a.started_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC')")
+        conditions.append(f"a.{at} >= fromUnixTimestamp64Milli({{since:Int64}}, 'UTC')")
         parameters["since"] = since_ms
     return " AND ".join(conditions), parameters
 
 
 def _position(cursor: str) -> tuple[int, str]:
     try:
-        at, attempt_id = cursor.split(" ")
-        return round(_time(at).timestamp() * 1000), str(UUID(attempt_id))
+        at, _, id = cursor.partition(" ")
+        return round(_time(at).timestamp() * 1000), id
+    except ValueError as error:
+        raise BadCursor("the cursor is not one that an earlier page gave") from error
+
+
+def _attempt_position(cursor: str) -> tuple[int, str]:
+    at_ms, id = _position(cursor)
+    try:
+        return at_ms, str(UUID(id))
     except ValueError as error:
         raise BadCursor("the cursor is not one that an earlier page gave") from error
 

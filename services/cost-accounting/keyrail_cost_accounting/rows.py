@@ -20,6 +20,7 @@ Row = tuple[Value, ...]
 ATTEMPT_COLUMNS = (
     "attempt_id", "request_id", "rank", "status", "tenant", "key_id", "team", "feature", "route", "strategy",
     "revision", "epoch", "hop", "provider", "model", "provider_key_id", "worker", "stream", "started_at",
+    "received_at", "router", "held_usd",
     "failure", "detail", "http_status", "finish", "upstream_id",
     "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
     "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "searches", "served_tier",
@@ -32,6 +33,7 @@ REQUEST_COLUMNS = (
     "http_status", "failure", "detail", "dispatches", "ingress", "received_at", "first_byte_ms",
     "duration_ms",
 )  # fmt: skip
+ALERT_COLUMNS = ("alert_id", "rank", "kind", "tenant", "subject", "detail", "raised_by", "raised_at")
 
 MOST = Decimal(10) ** 6
 """Decimal(18, 12) has six digits before the point."""
@@ -54,6 +56,7 @@ class Rows:
     """What a message, or several, said."""
 
     requests: list[Row] = field(default_factory=list[Row])
+    alerts: list[Row] = field(default_factory=list[Row])
     rejected: list[Rejected] = field(default_factory=list[Rejected])
     newest_ms: int = 0
     _settled: dict[int, Row] = field(default_factory=dict[int, Row])
@@ -95,6 +98,10 @@ class Rows:
     def _add(self, event: wire.Event) -> str | None:
         """Add one event, or say why it has no row."""
         if isinstance(event, wire.AttemptStarted):
+            try:
+                _money(event.held_usd)
+            except OverflowError as error:
+                return str(error)
             self._started[event.attempt_id.int] = event
             at = event.started_ms
         elif isinstance(event, wire.AttemptSettled):
@@ -105,25 +112,28 @@ class Rows:
             except OverflowError as error:
                 return str(error)
             at = event.settled_ms
-        else:
+        elif isinstance(event, wire.RequestFinished):
             self.requests.append(request_row(event))
             at = event.received_ms + event.duration_ms
+        else:
+            self.alerts.append(alert_row(event))
+            at = event.raised_ms
         self.newest_ms = max(self.newest_ms, at)
         return None
 
 
 def started_row(event: wire.AttemptStarted) -> Row:
-    """The row of an attempt that runs."""
-    attempt_id, request_id, *middle, started_ms = astuple(event)
-    return (_id(attempt_id), _id(request_id), RANK_STARTED, "running", *middle, started_ms, *_UNSETTLED)
+    """The row of an attempt that runs. Raises OverflowError for an amount that no column holds."""
+    attempt_id, request_id, *middle, held = astuple(event)
+    return (_id(attempt_id), _id(request_id), RANK_STARTED, "running", *middle, _money(held), *_UNSETTLED)
 
 
 def settled_row(event: wire.AttemptSettled) -> Row:
     """The whole row of an attempt, whether or not its start was ever seen.
 
-    Raises UnicodeDecodeError for raw usage that is no text, OverflowError for a cost that no column holds.
+    Raises UnicodeDecodeError for raw usage that is no text, OverflowError for an amount that no column holds.
     """
-    attempt_id, request_id, *middle, started_ms = astuple(event.started)
+    attempt_id, request_id, *middle, held = astuple(event.started)
     *counts, raw = astuple(event.usage)
     price = event.price
     return (
@@ -132,7 +142,7 @@ def settled_row(event: wire.AttemptSettled) -> Row:
         RANK_SETTLED,
         event.status,
         *middle,
-        started_ms,
+        _money(held),
         event.failure,
         event.detail,
         event.http_status,
@@ -156,6 +166,12 @@ def request_row(event: wire.RequestFinished) -> Row:
     return (_id(request_id), RANK_SETTLED, *middle, received_ms, first_byte_ms, duration_ms)
 
 
+def alert_row(event: wire.AlertRaised) -> Row:
+    """The row of an alert. Of several with one id the first that was raised has the highest rank."""
+    alert_id, *middle, raised_ms = astuple(event)
+    return (alert_id, -event.raised_ms, *middle, raised_ms)
+
+
 def _id(id: UUID) -> bytes:
     return id.int.to_bytes(16)  # half of what its `bytes` costs
 
@@ -170,7 +186,7 @@ def _money(amount: Decimal | None) -> Decimal | None:
             return rounded
     except InvalidOperation:
         pass
-    raise OverflowError("the cost is not an amount below a million dollars")
+    raise OverflowError("the cost, or what was held for it, is not an amount below a million dollars")
 
 
 def _raw(raw: Raw) -> str | None:

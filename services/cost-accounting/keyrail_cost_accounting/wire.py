@@ -68,6 +68,9 @@ class AttemptStarted(Struct, frozen=True, gc=False, kw_only=True, tag_field="eve
     worker: str
     stream: bool = False
     started_ms: Millis
+    received_ms: Millis | None = None
+    router: str | None = None
+    held_usd: Decimal | None = None
 
 
 class AttemptSettled(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag="attempt.settled"):
@@ -110,7 +113,19 @@ class RequestFinished(Struct, frozen=True, gc=False, kw_only=True, tag_field="ev
     duration_ms: UInt64
 
 
-Event = AttemptStarted | AttemptSettled | RequestFinished
+class AlertRaised(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag="alert.raised"):
+    """Mirrors `contracts.events.AlertRaised`."""
+
+    alert_id: str
+    kind: str
+    tenant: str
+    subject: str
+    detail: str
+    raised_by: str
+    raised_ms: Millis
+
+
+Event = AttemptStarted | AttemptSettled | RequestFinished | AlertRaised
 EVENT: Decoder[Event] = Decoder(Event)
 EVENTS: Decoder[list[Event]] = Decoder(list[Event])
 ELEMENTS: Decoder[list[Raw]] = Decoder(list[Raw])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
 
 from keyrail.bus.connection import Bus
+from keyrail.bus.documents import Documents
 from keyrail.bus.events import EventPublisher
 from keyrail.bus.liveness import Hearing, Heart
 from keyrail.bus.views import KvView
@@ -14,12 +16,16 @@ from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView, TokenRecord
 from keyrail.http.request import Request
 from keyrail.http.server import HttpServer
-from keyrail_ingress.api import PublicApi, Views
+from keyrail_ingress.api import PublicApi
 from keyrail_ingress.dispatch import Dispatcher
 from keyrail_ingress.doors import DOORS
 from keyrail_ingress.inbox import Inbox
+from keyrail_ingress.limits.limiter import Limiter
 from keyrail_ingress.routes import Routes
 from keyrail_ingress.settings import IngressSettings
+from keyrail_ingress.views import Views
+
+log = logging.getLogger(__name__)
 
 
 class Ingress:
@@ -27,14 +33,17 @@ class Ingress:
 
     def __init__(self, bus: Bus, settings: IngressSettings) -> None:
         self._bus = bus
-        self._views = Views()
         self._changed = asyncio.Event()
-        self._hearing = Hearing(bus, ("router", "provider-worker"), self._changed.set)
+        self._hearing = Hearing(bus, ("router", "provider-worker", "ingress"), self._changed.set)
+        self._limiter = Limiter(Documents(bus, streams.LIMITS.name), bus.instance, self._hearing)
+        self._views = Views(self._limiter.lease)
         self._heart = Heart(bus)
         self._events = EventPublisher(bus, subjects.EVENT_REQUEST)
         self._inbox = Inbox(bus)
         self._dispatcher = Dispatcher(bus, self._inbox, self._hearing)
-        self._api = PublicApi(bus, self._views, self._inbox, self._dispatcher, self._events, settings)
+        self._api = PublicApi(
+            bus, self._views, self._inbox, self._dispatcher, self._limiter, self._events, settings
+        )
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
         self._tokens = KvView(bus, streams.TOKENS.name, self._on_token, self._on_token_gone)
         routes = Routes(
@@ -57,6 +66,7 @@ class Ingress:
 
         Until then they wait in the listening socket, which may be shared: no valid key is refused.
         """
+        self._bus.on_reconnect(self._limiter.reconnected)
         await self._hearing.start()
         await self._inbox.start()
         await self._dispatcher.start()
@@ -71,6 +81,7 @@ class Ingress:
     async def drain(self) -> None:
         """Accept nothing new, finish what runs, flush the events."""
         await self._server.stop()
+        await self._limiter.stop()
         await self._inbox.settle()
         await self._events.stop()
         await self._heart.stop()
@@ -106,11 +117,17 @@ class Ingress:
             self._changed.set()
 
     def _on_token(self, key: str, value: bytes) -> None:
-        self._views.tokens[key] = TokenRecord.decode(value)
+        try:
+            record = TokenRecord.decode(value)
+        except ValueError:  # whatever it says, it lets nobody in
+            log.error("the record of a virtual key could not be read", extra={"key_id": key})
+            self._views.forget(key)
+            return
+        self._views.put(record)
         self._changed.set()
 
     def _on_token_gone(self, key: str) -> None:
-        self._views.tokens.pop(key, None)
+        self._views.forget(key)
 
 
 def _plain(request: Request, status: int, body: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,10 @@ from keyrail.dialects.openai_chat import face as chat
 from keyrail.dialects.openai_embeddings import face as embeddings
 from keyrail.dialects.openai_responses import face as responses
 from keyrail.providers.endpoint import PASSED
+from keyrail_ingress.limits import answers as limits
+from keyrail_ingress.limits.lease import Lease
 
+LimitHeaders = Callable[[Sequence[Lease], int], limits.Headers]
 Rendered = tuple[int, list[tuple[str, str]], bytes]
 
 
@@ -22,7 +25,8 @@ Rendered = tuple[int, list[tuple[str, str]], bytes]
 class Door:
     """One endpoint. `id_header` is where the dialect's official clients look for a request's id.
 
-    `passed`: headers that reach a provider of this dialect as they came.
+    `passed`: headers that reach a provider of this dialect as they came. `limit_headers`: how its clients
+    read what is left of their limits.
     """
 
     path: str
@@ -32,6 +36,7 @@ class Door:
     render_event: Callable[[Failure], bytes]
     id_header: str = "x-request-id"
     passed: tuple[bytes, ...] = ()
+    limit_headers: LimitHeaders = limits.openai_headers
 
 
 CHAT: Final = Door("/v1/chat/completions", chat.check, chat.facts, chat.render, chat.render_event)
@@ -43,6 +48,7 @@ MESSAGES: Final = Door(
     messages.render_event,
     id_header="request-id",
     passed=tuple(name.encode() for name in PASSED),
+    limit_headers=limits.anthropic_headers,
 )
 DOORS: Final = (
     CHAT,
@@ -57,6 +63,7 @@ DOORS: Final = (
         messages.render_event,
         id_header="request-id",
         passed=MESSAGES.passed,
+        limit_headers=limits.anthropic_headers,
     ),
 )
 

@@ -21,25 +21,35 @@ UNREADABLE = Failure(
 
 @dataclass(slots=True)
 class Outcome:
-    """How the request ended for the client. `first_byte_at` is monotonic, None when nothing was sent."""
+    """How the request ended for the client. `first_byte_at` is monotonic, None when nothing was sent.
+
+    `tokens`: of prompt and answer, as their worker said.
+    """
 
     status: int
     failure: Failure | None
     client_gone: bool
     first_byte_at: float | None
+    tokens: int | None = None
 
 
 Finished = Callable[[Exchange, Outcome], None]
 
 
 class Relay:
-    """One request's way back. `finished` is called once: at the end, or when the client is gone."""
+    """One request's way back. `finished` is called once: at the end, or when the client is gone.
 
-    __slots__ = ("_door", "_finished", "_first_byte_at", "_request", "_started", "exchange")
+    `limits`: headers that say what is left of them.
+    """
+
+    __slots__ = ("_door", "_finished", "_first_byte_at", "_limits", "_request", "_started", "exchange")
 
     exchange: Exchange
 
-    def __init__(self, door: Door, request: Request, finished: Finished) -> None:
+    def __init__(
+        self, door: Door, request: Request, finished: Finished, limits: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        self._limits = limits
         self._door = door
         self._request = request
         self._finished: Finished | None = finished
@@ -70,7 +80,7 @@ class Relay:
             request.send(body)
         elif isinstance(item, End):
             request.end(body)
-            self._done(Outcome(self._status(), None, False, self._first_byte_at))
+            self._done(Outcome(self._status(), None, False, self._first_byte_at, _tokens(item)))
         else:
             self._fail(item, body)
 
@@ -100,9 +110,9 @@ class Relay:
         self._done(Outcome(self._status(), failure, False, self._first_byte_at))
 
     def _ids(self) -> list[tuple[str, str]]:
-        """The request's id, and once more where clients of the dialect look for one."""
+        """The request's id, and once more where clients of the dialect look for one; then the limits."""
         request_id = self.exchange.slip.request_id
-        return [("x-keyrail-request-id", request_id), (self._door.id_header, request_id)]
+        return [("x-keyrail-request-id", request_id), (self._door.id_header, request_id), *self._limits]
 
     def _status(self) -> int:
         return self.exchange.head.status if self.exchange.head else 200
@@ -128,6 +138,13 @@ class Relay:
             if (cost := total(exchange.spent)) is not None:
                 headers.append(("x-keyrail-cost-usd", format(cost, "f")))
         return headers
+
+
+def _tokens(end: End) -> int | None:
+    """None where one of them is unknown."""
+    if end.input_tokens is None or end.output_tokens is None:
+        return None
+    return end.input_tokens + end.output_tokens
 
 
 def total(spent: tuple[Spent, ...]) -> Decimal | None:

@@ -14,6 +14,7 @@ from keyrail.bus.errors import BusError
 from keyrail.bus.events import EventPublisher
 from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import new_id, now_ms
+from keyrail.contracts.budgets import ZERO
 from keyrail.contracts.config import ConfigView, ModelPrice
 from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.failures import Failure
@@ -213,6 +214,7 @@ class Attempt:
         provider = self._target.provider
         metrics.counter(metrics.ATTEMPTS, provider, failure.kind if failure else "ok").inc()
         if self._started is None:
+            self.cost_usd = ZERO  # nobody was called
             return
         paid = self._price or self._paid(self._started)
         self.cost_usd = paid.cost_usd
@@ -233,7 +235,7 @@ class Attempt:
     def _start_event(self) -> AttemptStarted:
         slip = self.slip
         assert slip.plan is not None
-        return AttemptStarted(
+        started = AttemptStarted(
             attempt_id=self.id,
             request_id=slip.request_id,
             epoch=slip.epoch,
@@ -252,6 +254,12 @@ class Attempt:
             stream=slip.facts.stream,
             started_ms=self.began_ms,
         )
+        # Apart from the rest: CPython packs a call of more than 15 named arguments into a dictionary first.
+        hold = slip.hold
+        if hold is None:
+            return started.replace(received_ms=slip.received_ms)
+        held_usd = hold.most[slip.position]
+        return started.replace(received_ms=slip.received_ms, router=hold.router, held_usd=held_usd)
 
 
 def _count(provider: str, course: Course, cost_usd: Decimal | None) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
+from keyrail.contracts.budgets import ZERO
 from keyrail.contracts.failures import FailureKind
-from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent, Target
+from keyrail.contracts.slips import TAKE_BY_MS, Hold, Slip, Spent, Target
 from keyrail.keys.outage import KEY_REFUSED
 from keyrail.keys.pool import KEYS_OUT
 
@@ -50,15 +51,19 @@ def next_slip(
     """The slip for the next attempt; None when the failure is final, no target is left or time is over.
 
     `closed`: positions whose provider has no key left for this request. They are passed over, and so are
-    those whose provider refused what it was asked with where it has no keys to choose from.
+    those whose provider refused what it was asked with where it has no keys to choose from, and those that
+    what is left of the hold does not pay for.
     """
     assert slip.plan is not None
     if not spent.failure.falls_over or now_ms >= slip.deadline_ms:
         return None
     every = (*slip.spent, spent)
-    position = slip.position
-    if not (_of_key(spent) and position not in closed and _keys_tried(every) < MOST_KEYS):
-        position = _next_target(slip, every, closed)
+    hold = left(slip, spent)
+    places = range(slip.position, len(slip.plan.targets))
+    may = {place for place in places if place not in closed and pays(hold, place)}
+    position: int | None = slip.position
+    if not (_of_key(spent) and position in may and _keys_tried(every) < MOST_KEYS):
+        position = _next_target(slip, every, may)
     if position is None:
         return None
     return slip.replace(
@@ -67,10 +72,11 @@ def next_slip(
         take_by_ms=now_ms + TAKE_BY_MS,
         spent=every,
         head_sent=head_sent,
+        hold=hold,
     )
 
 
-def _next_target(slip: Slip, every: tuple[Spent, ...], closed: Collection[int]) -> int | None:
+def _next_target(slip: Slip, every: tuple[Spent, ...], may: Collection[int]) -> int | None:
     assert slip.plan is not None
     out = {
         each.provider
@@ -79,7 +85,7 @@ def _next_target(slip: Slip, every: tuple[Spent, ...], closed: Collection[int]) 
     }
     targets = slip.plan.targets
     for position in range(slip.position + 1, len(targets)):
-        if targets[position].provider not in out and position not in closed:
+        if targets[position].provider not in out and position in may:
             return position
     return None
 
@@ -102,3 +108,20 @@ def _keys_tried(every: tuple[Spent, ...]) -> int:
             break
         count += 1
     return count
+
+
+def left(slip: Slip, spent: Spent) -> Hold | None:
+    """The hold without what this attempt did cost, or could have where nobody knows."""
+    hold = slip.hold
+    if hold is None:
+        return None
+    cost = spent.cost_usd if spent.cost_usd is not None else hold.most[slip.position] or ZERO
+    return hold.replace(usd=hold.usd - cost) if cost else hold
+
+
+def pays(hold: Hold | None, position: int) -> bool:
+    """Whether an attempt at this target can cost no more than is held; always, where nothing has to be."""
+    if hold is None:
+        return True
+    most = hold.most[position]
+    return most is None or most <= hold.usd

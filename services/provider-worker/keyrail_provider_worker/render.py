@@ -21,6 +21,8 @@ def head(
         ("x-keyrail-model", target.model),
         ("x-keyrail-attempts", str(len(slip.spent) + 1)),
     ]
+    if slip.facts.output_cap is not None:
+        headers.append(("x-keyrail-output-cap", str(slip.facts.output_cap)))
     if length is None:
         headers.append(("cache-control", "no-cache"))
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from decimal import Decimal
 
 from nats.aio.msg import Msg
 
@@ -14,12 +15,13 @@ from keyrail.bus.liveness import Hearing
 from keyrail.bus.reply import Reply
 from keyrail.contracts import slips, subjects
 from keyrail.contracts.base import now_ms
+from keyrail.contracts.budgets import ZERO
 from keyrail.contracts.failures import NO_WORKER, OVERLOADED, Failure
 from keyrail.contracts.frames import Fail, Kind, Passed
 from keyrail.contracts.signals import Cancel
 from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
 from keyrail.telemetry import metrics
-from keyrail_provider_worker import fallback
+from keyrail_provider_worker import fallback, settle
 from keyrail_provider_worker.attempt import Attempt, Tools
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,7 @@ class Runner:
             return
         if now_ms() >= slip.take_by_ms:
             metrics.LATE_SLIPS.inc()
+            self._tell_router(slip, ZERO, final=True)
             return
         if len(self._running) >= self._max_in_flight:
             await self._send_fail(slip, OVERLOADED)
@@ -84,6 +87,7 @@ class Runner:
     def _begin(self, slip: Slip, body: bytes) -> None:
         upto = self._cancelled.get(slip.request_id)
         if upto is not None and (slip.epoch, slip.hop) <= upto:
+            self._tell_router(slip, ZERO, final=True)
             return
         attempt = Attempt(slip, body, self._tools)
         assert self._loop is not None
@@ -111,34 +115,25 @@ class Runner:
     async def _run(self, attempt: Attempt, body: bytes) -> None:
         try:
             failure = await attempt.run()
-            if failure is not None and not attempt.handed_on:
-                await self._after(attempt, body, failure)
+            spent = _spent(attempt, failure)
+            following = await self._following(attempt, spent) if spent is not None else None
+            self._tell_router(attempt.slip, attempt.cost_usd, final=following is None)
+            if spent is not None:
+                await self._after(attempt, body, spent, following)
         except BusError as error:
             log.warning("failure not sent on", extra={"error": type(error).__name__})
         finally:
             self._running.pop(attempt.id, None)
             metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
 
-    async def _after(self, attempt: Attempt, body: bytes, failure: Failure) -> None:
+    async def _after(self, attempt: Attempt, body: bytes, spent: Spent, following: Slip | None) -> None:
         """Pass the slip on to the next target, or tell the client."""
-        slip = attempt.slip
-        spent = Spent(
-            attempt_id=attempt.id,
-            provider=slip.target.provider,
-            model=slip.target.model,
-            failure=failure,
-            cost_usd=attempt.cost_usd,
-            provider_key_id=attempt.key_id,
-        )
-        following = None
-        if not attempt.content_sent:
-            closed = await self._closed(slip, spent)
-            following = fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent, closed=closed)
         if following is None:
-            await attempt.reply.send(Kind.FAIL, Fail(failure=failure, spent=(*slip.spent, spent)))
+            every = (*attempt.slip.spent, spent)
+            await attempt.reply.send(Kind.FAIL, Fail(failure=spent.failure, spent=every))
             return
         await attempt.reply.send(Kind.PASSED, Passed(spent=spent, take_by_ms=now_ms() + TAKE_BY_MS))
-        if following.position == slip.position:
+        if following.position == attempt.slip.position:
             self._begin(following, body)  # here, where it is known first which keys are out
             return
         await self._forwarder.forward(
@@ -147,18 +142,33 @@ class Runner:
             lambda: self._send_fail(following, NO_WORKER),
         )
 
-    async def _closed(self, slip: Slip, spent: Spent) -> set[int]:
-        """Positions of the plan where this request would find no key."""
+    async def _following(self, attempt: Attempt, spent: Spent) -> Slip | None:
+        """The slip that goes on; None when the failure is the request's."""
+        slip = attempt.slip
         assert slip.plan is not None
+        if attempt.content_sent:
+            return None
         closed: set[int] = set()
         for position in fallback.in_question(slip, spent):
             target = slip.plan.targets[position]
             tried = fallback.tried((*slip.spent, spent), target)
             if not await self._tools.keyring.left(slip.tenant, target.provider, tried):
                 closed.add(position)
-        return closed
+        return fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent, closed=closed)
+
+    def _tell_router(self, slip: Slip, cost_usd: Decimal | None, *, final: bool) -> None:
+        """What its attempt did cost, where money is held for it; lost, the router asks the ledger."""
+        told = settle.hold_settled(slip, cost_usd, final=final)
+        if told is None or slip.hold is None:
+            return
+        try:
+            self._tools.bus.send(subjects.settled(slip.hold.router), told.encode())
+        except BusError as error:
+            log.warning("router not told", extra={"request_id": slip.request_id, "error": str(error)})
 
     async def _send_fail(self, slip: Slip, failure: Failure) -> None:
+        """For a slip that no call was made for."""
+        self._tell_router(slip, ZERO, final=True)
         try:
             await Reply(self._tools.bus, slip).send(Kind.FAIL, Fail(failure=failure, spent=slip.spent))
         except BusError as error:
@@ -183,3 +193,17 @@ class Runner:
 
     async def _on_reconnect(self) -> None:
         self._reconnected_at = time.monotonic()
+
+
+def _spent(attempt: Attempt, failure: Failure | None) -> Spent | None:
+    """What was spent where the attempt failed and this worker has to say so."""
+    if failure is None or attempt.handed_on:
+        return None
+    return Spent(
+        attempt_id=attempt.id,
+        provider=attempt.slip.target.provider,
+        model=attempt.slip.target.model,
+        failure=failure,
+        cost_usd=attempt.cost_usd,
+        provider_key_id=attempt.key_id,
+    )

@@ -10,6 +10,8 @@ from keyrail.contracts.base import now_ms
 from keyrail.contracts.config import ModelPrice
 from keyrail.contracts.events import AttemptSettled, AttemptStarted, AttemptStatus
 from keyrail.contracts.failures import Failure
+from keyrail.contracts.signals import HoldSettled
+from keyrail.contracts.slips import Slip
 from keyrail.contracts.usage import Price, Usage
 from keyrail.pricing import cost
 
@@ -60,6 +62,20 @@ def settled(started: AttemptStarted, course: Course, failure: Failure | None, pa
         first_content_ms=course.first_content_ms,
         duration_ms=max(0, now - started.started_ms),
         settled_ms=now,
+    )
+
+
+def hold_settled(slip: Slip, cost_usd: Decimal | None, *, final: bool) -> HoldSettled | None:
+    """What the router that holds money for this slip is told of its attempt; None when nobody does."""
+    if slip.hold is None:
+        return None
+    return HoldSettled(
+        request_id=slip.request_id,
+        epoch=slip.epoch,
+        hop=slip.hop,
+        cost_usd=cost_usd,
+        held_usd=slip.hold.most[slip.position],
+        final=final,
     )
 
 

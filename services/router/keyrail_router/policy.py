@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from keyrail.config.allowed import allows, allows_targets
 from keyrail.contracts.config import ConfigView, RouteConfig, WeightedTarget
 from keyrail.contracts.failures import Failure
-from keyrail.contracts.slips import Facts, Plan, Strategy, Target
+from keyrail.contracts.slips import Facts, Plan, Slip, Strategy, Target
 
 MAX_ALIASES = 8
 FIXED: frozenset[Strategy] = frozenset({"direct", "alias", "fallback"})
@@ -35,6 +36,21 @@ def decide(view: ConfigView, facts: Facts, owner: Owner, draw: float) -> Plan | 
     if not model:
         return _missing(asked, "the name ends after the provider")
     return _direct(view, Target(provider=provider, model=model), "alias" if strategy == "alias" else "direct")
+
+
+def allowed(plan: Plan, slip: Slip) -> Plan | Failure:
+    """The plan, where the virtual key may ask for this: by its name, its route's, or all it leads to."""
+    name = slip.facts.model
+    names = (name,) if plan.route in (None, name) else (name, plan.route)
+    if any(allows(slip.models, each) for each in names) or allows_targets(slip.models, plan.targets):
+        return plan
+    return Failure(
+        kind="denied",
+        message=f"This key may not ask for the model {name!r}.",
+        status=403,
+        code="model_not_allowed",
+        param="model",
+    )
 
 
 def _direct(view: ConfigView, target: Target, strategy: Strategy, reason: str = "") -> Plan:

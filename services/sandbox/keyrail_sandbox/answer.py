@@ -86,6 +86,8 @@ def compose(ask: Ask, behaviour: Behaviour) -> Answer:
             finish = "refusal"
         case "length" | "filter" as early:
             pieces, finish = pieces[: max(len(pieces) // 2, 1)], early
+        case "full" if ask.limit is not None:
+            finish = "length"
         case _:
             pass
     answer = Answer(
@@ -164,6 +166,8 @@ def _pieces(ask: Ask, behaviour: Behaviour) -> Sequence[str]:
             return split(_REFUSAL)
         case "chunks" | "bytes" as kind:
             return _filler(kind, behaviour.size)
+        case "full" if ask.limit is not None:
+            return _filler("chunks", ask.limit)
         case "huge-line":
             return _huge_line()
         case content if content in _CALLING and ask.results:

@@ -22,6 +22,7 @@ Content = Literal[
     "refusal",
     "filter",
     "length",
+    "full",
     "huge-line",
 ]
 Fault = Literal[
@@ -51,6 +52,7 @@ MODELS = (
     "refusal",
     "filter",
     "length",
+    "full",
     "huge-line",
     "reasoning",
     "reasoning-tools",
@@ -144,6 +146,7 @@ _PLAIN: dict[str, dict[str, Any]] = {
     "refusal": {"content": "refusal"},
     "filter": {"content": "filter"},
     "length": {"content": "length"},
+    "full": {"content": "full"},
     "huge-line": {"content": "huge-line"},
     "insufficient-quota": {"fault": "refuse", "kind": "money"},
     "context-length": {"fault": "refuse", "kind": "context"},

@@ -16,8 +16,9 @@ from prometheus_client import CollectorRegistry
 
 from keyrail.bus import topology
 from keyrail.bus.client import LeanClient
+from keyrail.bus.connection import Bus, BusSettings, connect
 from keyrail.contracts import streams, subjects
-from keyrail.contracts.ledger import AttemptsQuery, CostsQuery, LedgerPage, LedgerQuery, RequestQuery
+from keyrail.contracts.ledger import LedgerPage, LedgerQuery, Question
 from keyrail_cost_accounting.app import CostAccounting
 from keyrail_cost_accounting.consumer import Pace
 from keyrail_cost_accounting.ledger import ClickHouse, Ledger, open_ledger
@@ -25,7 +26,7 @@ from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
 
 FAST = Pace(every_s=0.05, settle_s=0.02, retry_s=0.02, retry_most_s=0.05)
-Ask = Callable[[CostsQuery | AttemptsQuery | RequestQuery], Awaitable[LedgerPage]]
+Ask = Callable[[Question], Awaitable[LedgerPage]]
 
 
 @pytest.fixture(scope="session")
@@ -71,25 +72,31 @@ def ledger(engine: ClickHouse) -> ClickHouse:
     """The ledger without rows."""
     engine.command("TRUNCATE TABLE attempts")
     engine.command("TRUNCATE TABLE requests")
+    engine.command("TRUNCATE TABLE alerts")
     return engine
 
 
 @pytest.fixture
-async def nc(server: str) -> AsyncIterator[LeanClient]:
-    """A connection; streams and durables are there as they are shipped, and empty."""
-    client = LeanClient()
-    await client.connect(server)
-    js = client.jetstream()
-    await topology.apply(js)
-    yield client
+async def bus(server: str) -> AsyncIterator[Bus]:
+    """A connection; streams, durables and buckets are there as they are shipped, and empty."""
+    connected = await connect(BusSettings(server, "cost-accounting"))
+    await topology.apply(connected.js)
+    yield connected
     for stream in streams.STREAMS:
-        await js.delete_stream(stream.name)
-    await client.close()
+        await connected.js.delete_stream(stream.name)
+    for bucket in streams.BUCKETS:
+        await connected.js.delete_key_value(bucket.name)
+    await connected.close()
 
 
 @pytest.fixture
-def js(nc: LeanClient) -> JetStreamContext:
-    return nc.jetstream()
+def nc(bus: Bus) -> LeanClient:
+    return bus.nc
+
+
+@pytest.fixture
+def js(bus: Bus) -> JetStreamContext:
+    return bus.js
 
 
 @pytest.fixture
@@ -101,12 +108,12 @@ Start = Callable[[Ledger], Awaitable[CostAccounting]]
 
 
 @pytest.fixture
-async def start(nc: LeanClient, js: JetStreamContext, metrics: Metrics) -> AsyncIterator[Start]:
+async def start(bus: Bus, metrics: Metrics) -> AsyncIterator[Start]:
     """Starts the service on a ledger; drained when the test ends."""
     started: list[CostAccounting] = []
 
     async def one(ledger: Ledger) -> CostAccounting:
-        service = CostAccounting(nc, js, ledger, metrics, pace=FAST)
+        service = CostAccounting(bus, ledger, metrics, pace=FAST)
         await service.start()
         started.append(service)
         return service
@@ -120,7 +127,7 @@ async def start(nc: LeanClient, js: JetStreamContext, metrics: Metrics) -> Async
 def ask(nc: LeanClient) -> Ask:
     """Ask a question over the bus, as control does."""
 
-    async def question(query: CostsQuery | AttemptsQuery | RequestQuery) -> LedgerPage:
+    async def question(query: Question) -> LedgerPage:
         data = LedgerQuery(query=query).encode()
         answer = await nc.request(subjects.LEDGER, data, timeout=10)
         return LedgerPage.decode(answer.data)

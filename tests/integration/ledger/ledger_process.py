@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry
 
-from keyrail.bus.client import LeanClient
+from keyrail.bus.connection import BusSettings, connect
 from keyrail_cost_accounting.app import CostAccounting
 from keyrail_cost_accounting.consumer import Pace
 from keyrail_cost_accounting.ledger import ClickHouse, open_ledger
@@ -39,11 +39,8 @@ async def main(url: str, directory: str, mode: str) -> None:
     ledger = open_ledger(directory)
     if mode == "hang":
         hang_after_insert(ledger)
-    nc = LeanClient()
-    await nc.connect(url)
     service = CostAccounting(
-        nc,
-        nc.jetstream(),
+        await connect(BusSettings(url, "cost-accounting")),
         ledger,
         Metrics(CollectorRegistry()),
         pace=Pace(every_s=0.05, settle_s=0.02),

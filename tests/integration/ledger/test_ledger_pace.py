@@ -11,6 +11,7 @@ from nats.js import JetStreamContext
 from support.nats import NatsServer, eventually
 
 from keyrail.bus.client import LeanClient
+from keyrail.bus.connection import Bus
 from keyrail.bus.permissions import ADMIN
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.base import Json, encode_all, new_id, now_ms
@@ -63,14 +64,14 @@ def started() -> AttemptStarted:
 
 
 async def test_what_comes_after_a_pause_is_inserted_soon_and_what_follows_waits_for_company(
-    nc: LeanClient,
+    bus: Bus,
     js: JetStreamContext,
     ledger: ClickHouse,
     metrics: Metrics,
     settled: Callable[[], Awaitable[None]],
 ) -> None:
     watched = Watched(ledger)
-    service = CostAccounting(nc, js, watched, metrics, pace=Pace(every_s=EVERY_S, settle_s=0.05))
+    service = CostAccounting(bus, watched, metrics, pace=Pace(every_s=EVERY_S, settle_s=0.05))
     await service.start()
 
     async def publish() -> None:

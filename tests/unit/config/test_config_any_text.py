@@ -28,6 +28,9 @@ routes:
 aliases:
   big: bigger
   bigger: fast
+unknown_price: allow
+tenants:
+  a: {budgets: [5/day, 0.5], teams: {t: {rpm: 5, budgets: [1/month/soft]}}}
 """
 SIGNS = [
     "\n",
@@ -85,12 +88,19 @@ VALUES = TARGETS | st.lists(TARGETS | WEIGHED, max_size=3)
 PROVIDERS = st.fixed_dictionaries({}, optional={"base_url": st.sampled_from(["http://x", "x", None])})
 STRATEGIES = st.sampled_from(["fallback", "weighted", "x", None])
 ROUTES = st.fixed_dictionaries({"targets": VALUES}, optional={"strategy": STRATEGIES, "timeouts": VALUES})
+BUDGETS = st.lists(st.sampled_from([5, "5/day", "1/soft", 0, "x", None]), max_size=3)
+LIMITS = {"rpm": st.integers(0, 2), "concurrent": st.sampled_from([1, "x", None])}
+TEAMS = st.dictionaries(
+    NAMES, st.fixed_dictionaries({}, optional=LIMITS | {"budgets": BUDGETS}) | VALUES, max_size=2
+)
+TENANTS = st.fixed_dictionaries({}, optional={"budgets": BUDGETS, "teams": TEAMS})
 DOCUMENTS = st.fixed_dictionaries(
     {},
     optional={
         "providers": st.dictionaries(NAMES, PROVIDERS | VALUES, max_size=2),
         "routes": st.dictionaries(NAMES, ROUTES | VALUES, max_size=2),
         "aliases": st.dictionaries(NAMES, VALUES, max_size=3),
+        "tenants": st.dictionaries(NAMES, TENANTS | VALUES, max_size=2),
     },
 )
 GOOD_TARGETS = st.sampled_from(["openai/x", "groq/y", "mine/z", {"model": "mine/v", "weight": 2}])
@@ -113,6 +123,9 @@ def assert_complete(view: ConfigView, document: dict[str, Any]) -> None:
     assert view.providers.keys() == BUILTINS.keys() | (document.get("providers") or {}).keys()
     assert view.routes.keys() == document.get("routes", {}).keys()
     assert view.aliases.keys() == document.get("aliases", {}).keys()
+    for name, tenant in (document.get("tenants") or {}).items():
+        assert len(view.tenants[name].budgets) == len((tenant or {}).get("budgets", ()))
+        assert view.tenants[name].teams.keys() == ((tenant or {}).get("teams") or {}).keys()
     for name, route in view.routes.items():
         assert len(route.targets) == len(document["routes"][name]["targets"])
         assert all(item.target.provider in view.providers for item in route.targets)

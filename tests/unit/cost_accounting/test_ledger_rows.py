@@ -17,7 +17,7 @@ from keyrail.contracts.base import encode_all
 from keyrail.contracts.events import AttemptSettled, AttemptStarted
 from keyrail_cost_accounting import blocks, wire
 from keyrail_cost_accounting.migrate import shipped
-from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, REQUEST_COLUMNS, Rows
+from keyrail_cost_accounting.rows import ALERT_COLUMNS, ATTEMPT_COLUMNS, REQUEST_COLUMNS, Rows
 
 A, B = "0190a000-0000-7000-8000-00000000000a", "0190a000-0000-7000-8000-00000000000b"
 
@@ -39,6 +39,9 @@ STARTED = AttemptStarted(
     worker="w1",
     stream=True,
     started_ms=1_767_323_045_007,
+    received_ms=1_767_323_045_001,
+    router="r1",
+    held_usd=Decimal("0.5"),
 )
 START = {
     "attempt_id": UUID(A).bytes,
@@ -58,6 +61,9 @@ START = {
     "worker": "w1",
     "stream": True,
     "started_at": 1_767_323_045_007,
+    "received_at": 1_767_323_045_001,
+    "router": "r1",
+    "held_usd": Decimal("0.5"),
 }
 UNKNOWN = dict.fromkeys(
     set(ATTEMPT_COLUMNS) - set(START) - {"rank", "status", "estimated"},
@@ -185,6 +191,7 @@ def test_a_finished_request_is_a_row() -> None:
         (events.AttemptStarted, wire.AttemptStarted),
         (events.AttemptSettled, wire.AttemptSettled),
         (events.RequestFinished, wire.RequestFinished),
+        (events.AlertRaised, wire.AlertRaised),
         (usage.Usage, wire.Usage),
         (usage.Price, wire.Price),
     ],
@@ -200,8 +207,8 @@ def test_the_mirror_has_the_fields_of_its_contract(
 
 def test_every_column_of_the_tables_is_written() -> None:
     """In the tables' order."""
-    text = shipped()[0].text
-    for table, columns in (("attempts", ATTEMPT_COLUMNS), ("requests", REQUEST_COLUMNS)):
+    for table, columns in blocks.COLUMNS.items():
+        text = next(each.text for each in shipped() if f"EXISTS {table}\n(" in each.text)
         body = text.split(f"CREATE TABLE IF NOT EXISTS {table}\n(\n")[1].split("\n)\n")[0]
         declared = [line.split()[0] for line in body.splitlines() if not line.startswith("    INDEX")]
         for migration in shipped()[1:]:
@@ -242,6 +249,50 @@ def test_a_cost_that_no_column_holds_is_rejected_and_not_rounded(cost: str) -> N
 
     assert (len(rows.attempts), len(rows.rejected)) == (0, 1)
     assert json.loads(rows.rejected[0].data)["started"]["attempt_id"] == A
+
+
+@pytest.mark.parametrize("held", ["1000000", "NaN"])
+def test_an_amount_held_that_no_column_holds_is_rejected_too(held: str) -> None:
+    event = json.loads(STARTED.encode()) | {"held_usd": held}
+    rows = Rows()
+    rows.read(json.dumps([event, json.loads(STARTED.replace(attempt_id=B).encode())]).encode())
+
+    assert (len(rows.attempts), len(rows.rejected)) == (1, 1)
+
+
+def test_an_event_from_before_budgets_has_no_router() -> None:
+    old = STARTED.replace(received_ms=None, router=None, held_usd=None)
+    (row,) = read(old)
+    assert (row["received_at"], row["router"], row["held_usd"]) == (None, None, None)
+
+
+def test_an_alert_is_a_row_and_the_first_of_its_id_has_the_highest_rank() -> None:
+    first = events.AlertRaised(
+        alert_id="a",
+        kind="budget-soft",
+        tenant="acme",
+        subject="s",
+        detail="d",
+        raised_by="r",
+        raised_ms=10**12,
+    )
+    rows = Rows()
+    rows.read(encode_all([first, first.replace(raised_ms=10**12 + 1)]))
+
+    one, two = (dict(zip(ALERT_COLUMNS, row, strict=True)) for row in rows.alerts)
+    assert one == {
+        "alert_id": "a",
+        "rank": -(10**12),
+        "kind": "budget-soft",
+        "tenant": "acme",
+        "subject": "s",
+        "detail": "d",
+        "raised_by": "r",
+        "raised_at": 10**12,
+    }
+    assert rows.alerts[0][1] > rows.alerts[1][1]  # pyright: ignore[reportOperatorIssue]
+    assert two["raised_at"] == 10**12 + 1
+    assert pa.ipc.open_stream(blocks.encode("alerts", rows.alerts)).read_all().num_rows == 2
 
 
 @given(st.decimals(min_value=-999_999, max_value=999_999, allow_nan=False, allow_infinity=False))

@@ -235,7 +235,8 @@ def test_every_kind_has_a_status_and_an_openai_error(kind: FailureKind) -> None:
     failure = Failure(kind=kind, message="m", status=client_status(kind, None), param="p")
     status, headers, body = render(failure)
     assert 400 <= status < 600
-    assert status not in (401, 402, 403)
+    assert status not in (401, 402)
+    assert (status == 403) == (kind == "denied"), "of the virtual key's own rights alone"
     assert headers[0] == ("content-type", "application/json")
     error = json.loads(body)["error"]
     assert error.keys() == {"message", "type", "param", "code"}

@@ -58,12 +58,24 @@ def test_every_service_has_a_card_of_at_most_thirty_lines() -> None:
 
 def test_the_readmes_configuration_is_valid() -> None:
     text = (ROOT / "README.md").read_text()
-    (block,) = re.findall(r"(?:^    (?:providers|routes|aliases):\n(?:(?:     .*)?\n)+)+", text, re.MULTILINE)
+    (block,) = re.findall(
+        r"(?:^    (?:providers|routes|aliases|tenants):\n(?:(?:     .*)?\n)+)+", text, re.MULTILINE
+    )
     builtins = registry.configs()
     view = document.parse(block.replace("\n    ", "\n").removeprefix("    "), "README.md", builtins)
     assert {"chat", "trial"} == set(view.routes)
     assert view.aliases == {"gpt-4o": "openai/gpt-5.4-mini"}
     assert "local-vllm" in view.providers
+    assert "search" in view.tenants["default"].teams
+
+
+def test_the_configuration_in_the_document_on_budgets_is_valid() -> None:
+    text = (ROOT / "docs/budgets.md").read_text()
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    lines.append("providers: {local-vllm: {base_url: http://127.0.0.1:8000/v1}}")
+    view = document.parse("\n".join(lines), "budgets.md", registry.configs())
+    assert view.routes["experimental"].unknown_price == "allow"
+    assert view.tenants["default"].teams["search"].limits.rpm == 600
 
 
 def test_the_readme_lists_every_setting() -> None:

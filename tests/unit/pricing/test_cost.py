@@ -121,7 +121,7 @@ def test_a_price_that_changes_at_midnight_is_the_days_own() -> None:
 
 def test_a_price_that_changes_within_the_day_is_left_to_the_library() -> None:
     entry = next(entry for entry in get_snapshot().providers if entry.id == "deepseek")
-    changing = [model.id for model in entry.models if catalogue.changes_within_a_day(model)]
+    changing = [model.id for model in entry.models if catalogue.changes_on_a_day(model)]
     assert changing
     assert all(rates("deepseek", model, None, NOW // catalogue.DAY_MS) is None for model in changing)
     agree("deepseek", changing[0], tokens(1_000_000, 1_000), NOW)

@@ -103,3 +103,10 @@ def test_without_a_tool_to_call_tools_echoes() -> None:
 )
 def test_arguments_fit_the_schema_of_the_tool(schema: dict[str, Any], value: Any) -> None:
     assert example(schema, "text") == value
+
+
+@pytest.mark.parametrize("model", ["full", "full+reasoning"])
+def test_full_uses_exactly_what_the_client_allows(model: str) -> None:
+    answer = _answer(model, limit=40)
+    assert (answer.completion_tokens, answer.finish) == (40, "length")
+    assert "".join(_answer("full").pieces) == "one two three"

@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 
 from keyrail.contracts.failures import FALLS_OVER, Failure, FailureKind
-from keyrail.contracts.slips import TAKE_BY_MS, Facts, Plan, Slip, Spent, Target
+from keyrail.contracts.signals import HoldSettled
+from keyrail.contracts.slips import TAKE_BY_MS, Facts, Hold, Plan, Slip, Spent, Target
 from keyrail.keys.pool import KEYS_OUT
-from keyrail_provider_worker import fallback, render
+from keyrail_provider_worker import fallback, render, settle
 
 TARGETS = (Target(provider="groq", model="a"), Target(provider="openai", model="b"))
 SLIP = Slip(
@@ -165,3 +166,50 @@ def test_a_pool_that_is_out_is_passed_over_for_all_its_models() -> None:
     open_again = fallback.next_slip(slip, of_key(None, code=KEYS_OUT), 1_000, head_sent=False, closed={0})
     assert open_again is not None
     assert open_again.target == other
+
+
+def holding(*most: str | None, usd: str) -> Slip:
+    hold = Hold(router="x", usd=Decimal(usd), most=tuple(Decimal(m) if m else None for m in most))
+    targets = tuple(Target(provider=f"p{place}", model="m") for place in range(len(most)))
+    return SLIP.replace(plan=Plan(strategy="fallback", targets=targets), hold=hold)
+
+
+def test_a_target_that_the_rest_of_the_hold_does_not_pay_for_is_passed_over() -> None:
+    slip = holding("1", "3", "2", usd="2.5")
+    following = fallback.next_slip(slip, spent(cost=Decimal("0.5")), 1_000, head_sent=False)
+    assert following is not None
+    assert following.position == 2
+    assert following.hold is not None
+    assert following.hold.usd == 2
+    last = fallback.next_slip(holding("1", "3", usd="3"), spent(cost=Decimal("0.5")), 1_000, head_sent=False)
+    assert last is None
+
+
+def test_an_attempt_of_unknown_cost_counts_with_the_most_it_could() -> None:
+    slip = holding("1", "2", usd="2.5")
+    assert fallback.next_slip(slip, spent(cost=None), 1_000, head_sent=False) is None
+    enough = fallback.next_slip(holding("1", "2", usd="3"), spent(cost=None), 1_000, head_sent=False)
+    assert enough is not None
+    assert enough.hold is not None
+    assert enough.hold.usd == 2
+
+
+def test_a_target_of_unknown_price_that_the_router_allowed_is_called() -> None:
+    following = fallback.next_slip(holding("1", None, usd="1"), spent(cost=None), 1_000, head_sent=False)
+    assert following is not None
+    assert following.position == 1
+
+
+def test_the_router_is_told_what_is_known() -> None:
+    slip = holding("1", "2", usd="3").replace(position=1, hop=4, epoch=2)
+    told = settle.hold_settled(slip, Decimal("0.5"), final=True)
+    assert told == HoldSettled(
+        request_id="r", epoch=2, hop=4, cost_usd=Decimal("0.5"), held_usd=Decimal(2), final=True
+    )
+    assert settle.hold_settled(SLIP, Decimal(1), final=True) is None
+
+
+def test_an_answer_whose_length_was_limited_here_says_so() -> None:
+    capped = SLIP.replace(facts=SLIP.facts.replace(output_cap=512))
+    assert dict(render.head(capped, ()).headers)["x-keyrail-output-cap"] == "512"
+    assert "x-keyrail-output-cap" not in dict(render.head(SLIP, ()).headers)

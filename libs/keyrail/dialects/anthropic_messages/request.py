@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts
-from keyrail.dialects import json_text
+from keyrail.dialects import bounds, json_text
 from keyrail.dialects.anthropic_messages import carried
 from keyrail.dialects.anthropic_messages.checks import problem_of
 from keyrail.dialects.anthropic_messages.errors import DIALECT
@@ -44,6 +44,8 @@ def facts(body: dict[str, Any]) -> Facts:
         stream=stream,
         include_usage=stream,  # streams of this dialect always say it
         input_tokens_estimate=size.characters // 4 + _PER_MESSAGE * len(body["messages"]),
+        max_output_tokens=body.get("max_tokens"),
+        service_tier=bounds.tier_of(body),
         tools=bool(tools),
         images=size.images,
         json_schema=json_schema,

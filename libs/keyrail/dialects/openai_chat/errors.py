@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from keyrail.contracts.failures import Failure, FailureKind
+from keyrail.contracts.failures import Failure
 from keyrail.dialects import json_text
 from keyrail.dialects.counts import estimate_usage
 from keyrail.dialects.failures import (
     BODY_BYTES,
-    CALLERS,
     Told,
     code_of,
     failure_of,
@@ -18,6 +17,7 @@ from keyrail.dialects.failures import (
     headers_of,
     text_of,
     truncated,
+    type_of,
     word,
 )
 from keyrail.dialects.taxonomy import status_of_words
@@ -109,13 +109,7 @@ def _object(failure: Failure) -> dict[str, Any]:
         return failure.error
     return {
         "message": failure.message,
-        "type": _type(failure.kind),
+        "type": type_of(failure),
         "param": failure.param,
         "code": code_of(failure),
     }
-
-
-def _type(kind: FailureKind) -> str:
-    if kind in CALLERS:
-        return "invalid_request_error"
-    return "rate_limit_error" if kind == "rate" else "api_error"

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts
-from keyrail.dialects import json_text
+from keyrail.dialects import bounds, json_text
 from keyrail.dialects.openai_chat.checks import problem_of
 
 _PER_MESSAGE = 4  # tokens of framing around each message
@@ -54,10 +54,19 @@ def facts(body: dict[str, Any]) -> Facts:
         stream=stream,
         include_usage=bool(options and options.get("include_usage") is True),
         input_tokens_estimate=characters // 4 + _PER_MESSAGE * len(body["messages"]),
+        max_output_tokens=_most_output(body),
+        choices=body.get("n") or 1,
+        service_tier=bounds.tier_of(body),
         tools=bool(tools),
         images=images,
         json_schema=json_schema,
     )
+
+
+def _most_output(body: dict[str, Any]) -> int | None:
+    """The larger where both names are used; 0 is not said to be a limit anywhere."""
+    named = (body.get("max_completion_tokens"), body.get("max_tokens"))
+    return max((tokens for tokens in named if tokens), default=None)
 
 
 def _prompt(messages: list[dict[str, Any]]) -> tuple[int, bool]:

@@ -9,7 +9,6 @@ from keyrail.contracts.failures import Failure
 from keyrail.dialects import json_text, sse
 from keyrail.dialects.failures import (
     BODY_BYTES,
-    CALLERS,
     Told,
     code_of,
     failure_of,
@@ -17,6 +16,7 @@ from keyrail.dialects.failures import (
     headers_of,
     text_of,
     truncated,
+    type_of,
     word,
 )
 from keyrail.dialects.openai_responses import envelope
@@ -141,13 +141,7 @@ def _object(failure: Failure) -> dict[str, Any]:
         return failure.error
     return {
         "message": failure.message,
-        "type": _type(failure),
+        "type": type_of(failure),
         "param": failure.param,
         "code": code_of(failure),
     }
-
-
-def _type(failure: Failure) -> str:
-    if failure.kind in CALLERS:
-        return "invalid_request_error"
-    return "rate_limit_error" if failure.kind == "rate" else "api_error"

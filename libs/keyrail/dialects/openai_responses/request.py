@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts
-from keyrail.dialects import json_text
+from keyrail.dialects import bounds, json_text
 from keyrail.dialects.base import Quirks
 from keyrail.dialects.canonical.request import Written
 from keyrail.dialects.openai_responses import sealing
@@ -42,6 +42,8 @@ def facts(body: dict[str, Any]) -> Facts:
         stream=body.get("stream") is True,
         include_usage=True,  # the last event always holds it
         input_tokens_estimate=characters // 4 + _PER_ITEM * items,
+        max_output_tokens=body.get("max_output_tokens") or None,
+        service_tier=bounds.tier_of(body),
         tools=bool(tools),
         images=images,
         json_schema=json_schema,

@@ -1,0 +1,1 @@
+"""Limits of virtual keys and teams, over all ingresses."""
