@@ -16,6 +16,13 @@ pytestmark = pytest.mark.timeout(120)
 
 OPENAI, GROQ = "sk-canary-4f1d9c62e8b7a305", "gsk_canary_7be2905d1c48f36a"
 CHANGED = "sk-canary-changed-90ac3be1"
+REFUSES_KEYS = (401, 402, 429)
+"""Statuses that take a key out: each is given by a provider of its own, the others are called on."""
+REFUSING = {
+    (status, stream): f"p{status}{'s' if stream else ''}"
+    for status in REFUSES_KEYS
+    for stream in (False, True)
+}
 
 
 class Parrot:
@@ -59,9 +66,8 @@ async def quoted(stack: Stack) -> str:
     async with stack.http() as client:
         for status in (400, 401, 402, 403, 404, 422, 429, 500, 503, 200):
             for stream in (False, True):
-                answer = await client.post(
-                    "/v1/chat/completions", json=chat(f"openai/{status}", stream=stream)
-                )
+                model = f"{REFUSING.get((status, stream), 'openai')}/{status}"
+                answer = await client.post("/v1/chat/completions", json=chat(model, stream=stream))
                 assert answer.status_code >= 400, answer.text
                 texts.append(f"{answer.headers}\n{answer.text}")
         texts.append(str((await client.get("/v1/models")).json()))
@@ -83,8 +89,11 @@ def places_that_hold(value: str, stack: Stack, answers: str) -> list[str]:
 async def test_a_key_from_the_environment_is_used_and_leaks_nowhere(
     make_stack: Callable[..., Stack], parrot: Parrot
 ) -> None:
-    config = f"providers:\n  openai: {{base_url: 'http://127.0.0.1:{parrot.port}/v1'}}\n"
-    keys = {"OPENAI_API_KEY": OPENAI, "GROQ_API_KEY": GROQ, "UNRELATED": OPENAI}
+    url = f"http://127.0.0.1:{parrot.port}/v1"
+    declared = "".join(f"  {name}: {{base_url: '{url}', needs_key: true}}\n" for name in REFUSING.values())
+    config = f"providers:\n  openai: {{base_url: '{url}'}}\n{declared}"
+    names = ("OPENAI_API_KEY", *(f"{name.upper()}_API_KEY" for name in REFUSING.values()))
+    keys = {**dict.fromkeys(names, OPENAI), "GROQ_API_KEY": GROQ, "UNRELATED": OPENAI}
     stack = await make_stack(config, environment=keys).start()
     for provider in ("openai", "groq"):
         assert f"took the key for {provider} from the environment" in stack.said()
@@ -100,7 +109,7 @@ async def test_a_key_from_the_environment_is_used_and_leaks_nowhere(
 
     parrot.seen.clear()
     await stack.close()
-    stack.environment = {"OPENAI_API_KEY": CHANGED}
+    stack.environment = dict.fromkeys(names, CHANGED)  # which brings those in again that are out
     await stack.start()
     answers = await quoted(stack)
     assert set(parrot.seen) == {CHANGED}

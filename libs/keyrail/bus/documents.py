@@ -45,6 +45,23 @@ class Documents:
         except (NatsError, TimeoutError, OSError) as error:
             raise BusUnavailable(f"the document could not be read: {type(error).__name__}") from error
 
+    async def remove(self, key: str, unwanted: Callable[[bytes], bool]) -> bool:
+        """Remove the document if it is `unwanted`, which sees the latest one. Returns whether it was removed.
+
+        Raises BusError; then it is not known whether it was removed.
+        """
+        try:
+            bucket = await self._open()
+            before, revision = await self._read(bucket, key)
+            if before is None or not unwanted(before):
+                return False
+            await bucket.delete(key, last=revision)
+        except KeyWrongLastSequenceError:
+            return False  # somebody changed it since: what it is now nobody has looked at
+        except (NatsError, TimeoutError, OSError) as error:
+            raise BusUnavailable(f"the document could not be removed: {type(error).__name__}") from error
+        return True
+
     async def _change(self, key: str, change: Change[_T]) -> _T:
         bucket = await self._open()
         for _ in range(MOST_TRIES):

@@ -27,7 +27,7 @@ class KvView:
         self,
         bus: Bus,
         bucket: str,
-        on_put: Callable[[str, bytes], None],
+        on_put: Callable[[str, bytes], object],
         on_delete: Callable[[str], None] = lambda key: None,
     ) -> None:
         self._bus = bus

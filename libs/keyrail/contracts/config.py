@@ -31,7 +31,8 @@ class ProviderConfig(Contract, frozen=True, kw_only=True):
     `base_url` ends before what the dialect itself says: before `/chat/completions`, `/v1/messages` or
     `/models/`.
     `speaks`: further dialects that it takes as they are. `prices` by the provider's name of the model; `*` is
-    for all others.
+    for all others. `key_path`: relative to the base URL, where a GET needs a good key and costs nothing;
+    None: the list of models.
     """
 
     name: str
@@ -40,6 +41,7 @@ class ProviderConfig(Contract, frozen=True, kw_only=True):
     base_url: str
     needs_key: bool = True
     auth: Auth = "bearer"
+    key_path: str | None = None
     quirks: Quirks = Quirks()
     prices: dict[str, ModelPrice] = {}
 

@@ -53,7 +53,8 @@ class Failure(Contract, frozen=True, kw_only=True):
 
     `status` is the HTTP status for the client. `upstream_status` is the provider's, None when it gave none.
     `error` is the provider's own error object in `error_dialect`, passed on as it came to a client of that
-    dialect.
+    dialect. `only_here`: the provider key was refused for what this very request asks (its size, its model);
+    for others it may be good.
     """
 
     kind: FailureKind
@@ -66,6 +67,7 @@ class Failure(Contract, frozen=True, kw_only=True):
     retry_after_s: float | None = None
     error: dict[str, Json] | None = None
     error_dialect: str = "openai-chat"
+    only_here: bool = False
 
     @property
     def falls_over(self) -> bool:

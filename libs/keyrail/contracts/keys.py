@@ -26,7 +26,8 @@ class KeyHealth(Contract, frozen=True, kw_only=True):
     """Why a key is out, or was. After `until_ms` it comes back slowly; None: when it is tested or rotated.
 
     `times`: how often it went out without a calm time between, which makes each time without a word of the
-    provider's longer. `version`: the version of the key that this is about.
+    provider's longer. `version`: the version of the key that this is about. `mark`: 16 bits of a hash of the
+    value that it is about, by which a value that was changed without a word shows, and nothing else.
     """
 
     reason: OutReason
@@ -34,6 +35,7 @@ class KeyHealth(Contract, frozen=True, kw_only=True):
     until_ms: int | None = None
     times: int = 1
     version: int | None = None
+    mark: str | None = None
 
 
 def key_name(tenant: str, provider: str, id: str) -> str:

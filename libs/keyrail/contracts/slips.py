@@ -96,13 +96,17 @@ class Hold(Contract, frozen=True, kw_only=True):
 
 
 class Spent(Contract, frozen=True, kw_only=True):
-    """An attempt that ended before this slip moved on. `cost_usd` None: unknown, not zero."""
+    """An attempt that ended before this slip moved on. `cost_usd` None: unknown, not zero.
+
+    `provider_key_id`: the provider key it was called with, None when none was or it needed none.
+    """
 
     attempt_id: str | None
     provider: str
     model: str
     failure: Failure
     cost_usd: Decimal | None = None
+    provider_key_id: str | None = None
 
 
 class Slip(Contract, frozen=True, kw_only=True):

@@ -7,9 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from keyrail.contracts.base import now_ms
 from keyrail.contracts.failures import Failure, FailureKind
-from keyrail.dialects import json_text
-from keyrail.dialects.taxonomy import DAILY_QUOTA, client_status, daily_quota, kind_of, retry_after
+from keyrail.dialects import json_text, rate_windows
+from keyrail.dialects.taxonomy import (
+    DAILY_QUOTA,
+    client_status,
+    daily_quota,
+    kind_of,
+    only_here,
+    retry_after,
+)
 
 BODY_BYTES = 1 << 20
 """Bytes of an error's body that are looked at."""
@@ -112,8 +120,13 @@ def failure_of(
     kind = kind_of(status, words=told.signals(), text=told.text)
     concealed = kind in ("auth", "money")
     code = CODES[kind] if concealed else told.code
-    if kind == "rate" and daily_quota(headers, words=told.signals(), text=told.text):
-        code = DAILY_QUOTA
+    wait_s = retry_after(headers, told.text)
+    if kind == "rate":
+        at_ms = now_ms()
+        wait_s = rate_windows.wait_s(wait_s, headers, at_ms)
+        if daily_quota(headers, words=told.signals(), text=told.text):
+            code = DAILY_QUOTA
+            wait_s = rate_windows.quota_wait_s(headers, told.text, at_ms) if wait_s is None else wait_s
     return Failure(
         kind=kind,
         message=_message(provider, kind, status, told.text),
@@ -122,9 +135,10 @@ def failure_of(
         provider=provider,
         code=code,
         param=None if concealed else told.param,
-        retry_after_s=retry_after(headers, told.text),
+        retry_after_s=wait_s,
         error=None if concealed or told.error is None else json_text.small_object(told.error, _ERROR_BYTES),
         error_dialect=told.dialect,
+        only_here=only_here(kind, status, words=told.signals(), text=told.text),
     )
 
 

@@ -177,6 +177,10 @@ _LONG_TEXT = re.compile(r"\bper[ -](day|month)\b|\b[RT]PD\b", re.IGNORECASE)
 _LONG_HEADER = re.compile(r"x-ratelimit-remaining-.*-(day|month)")
 
 
+_TOO_LARGE_TEXT = re.compile(r"request too large|can only afford", re.IGNORECASE)
+_WANTED = re.compile(r"\blimit:? (\d+)\b.*?\brequested:? (\d+)", re.IGNORECASE | re.DOTALL)
+
+
 def kind_of(status: int, *, words: frozenset[str], text: str) -> FailureKind:
     """The kind of a refusal. `words` are its code and type in lower case, `text` its message."""
     if status == 402 or words & _MONEY_CODES or (status in (400, 403, 429) and _MONEY_TEXT.search(text)):
@@ -198,6 +202,20 @@ def daily_quota(headers: Mapping[str, str], *, words: frozenset[str], text: str)
         return True
     spent = (name for name, value in headers.items() if value.strip() in ("0", "0.0"))
     return any(_LONG_HEADER.fullmatch(name) for name in spent)
+
+
+def only_here(kind: FailureKind, status: int, *, words: frozenset[str], text: str) -> bool:
+    """Whether a key was refused for what the request asks, so that it may be good for others.
+
+    One request that is larger than what the key may have in a minute, or costs more than what is left; or a
+    403 that does not name the key, as for a model that it may not use.
+    """
+    if kind == "rate":
+        wanted = _WANTED.search(text)
+        return bool(_TOO_LARGE_TEXT.search(text)) or (wanted is not None and int(wanted[2]) > int(wanted[1]))
+    if kind == "money":
+        return bool(_TOO_LARGE_TEXT.search(text))
+    return kind == "auth" and status == 403 and not (words & _AUTH_CODES or _AUTH_TEXT.search(text))
 
 
 def _kind_of_status(status: int, overloaded: bool) -> FailureKind:

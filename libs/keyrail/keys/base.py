@@ -86,6 +86,10 @@ class KeyReader(Protocol):
         """The key's current value. Raises KeyNotFound, KeyDamaged, KeyStoreUnavailable."""
         ...
 
+    def refresh(self, name: KeyName | None = None) -> None:
+        """This key, or without a name any, may have changed: look at once when asked for it again."""
+        ...
+
 
 class KeyWriter(Protocol):
     """What control holds: it puts values in and cannot get them out again."""

@@ -162,9 +162,15 @@ class KeystoreReader:
             raise KeyNotFound(f"there is no key {key}")
         return _content(entry)[1]
 
-    def refresh(self) -> None:
-        """Forget all values: the next question reads the files."""
-        self._seen.clear()
+    def refresh(self, name: KeyName | None = None) -> None:
+        """Forget this key's value, or all values: the next question reads the files."""
+        if name is None:
+            self._seen.clear()
+            return
+        seen = self._seen.get((name.tenant, name.provider))
+        if seen is not None:
+            seen.checked = float("-inf")
+            seen.loaded = {id: entry for id, entry in seen.loaded.items() if id != name.id}
 
     def _look(self, tenant: str, provider: str) -> dict[str, _Loaded]:
         now = self._clock()

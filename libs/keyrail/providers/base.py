@@ -27,7 +27,8 @@ class Provider:
     provider that
     no price catalogue lists. `reports_cost`: its usage says what was billed. `cancelled`: what it bills for a
     stream
-    that is broken off.
+    that is broken off. `key_path` is as in ProviderConfig, for a provider whose list of models is open to
+    all.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Provider:
     models: tuple[str, ...] = ()
     reports_cost: bool = False
     cancelled: Cancelled = "unknown"
+    key_path: str | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -60,5 +62,6 @@ class Provider:
             base_url=(base_url or self.base_url).rstrip("/"),
             needs_key=self.needs_key,
             auth=self.auth,
+            key_path=self.key_path,
             quirks=self.quirks,
         )

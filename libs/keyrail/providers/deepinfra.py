@@ -24,5 +24,6 @@ PROVIDER = Provider(
         "Qwen/Qwen3-235B-A22B-Instruct-2507",
     ),
     reports_cost=True,
+    key_path="../me/rate_limit",
     cancelled="stops-billing",
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 from keyrail.contracts.config import ProviderConfig
 from keyrail.contracts.slips import Dialect, Operation
@@ -43,6 +43,14 @@ def url(
     if config.base_url.endswith("/v1"):
         path = path.removeprefix("/v1")
     return f"{config.base_url}{path}{'/count_tokens' if operation == 'count_tokens' else ''}"
+
+
+def models(config: ProviderConfig) -> str:
+    """Where a GET shows whether a key is good and costs nothing: the provider's list of models, mostly."""
+    if config.key_path is not None:
+        return urljoin(f"{config.base_url}/", config.key_path)
+    path = "/v1/models" if config.dialect == "anthropic-messages" else "/models"
+    return config.base_url + (path.removeprefix("/v1") if config.base_url.endswith("/v1") else path)
 
 
 def spoken(config: ProviderConfig, client: Dialect) -> Dialect:

@@ -14,4 +14,5 @@ PROVIDER = Provider(
     env=("OPENROUTER_API_KEY",),
     quirks=Quirks(takes=("cache_control", "reasoning_details"), thoughts="reasoning"),
     reports_cost=True,
+    key_path="key",
 )

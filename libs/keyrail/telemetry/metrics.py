@@ -56,6 +56,12 @@ LATE_SLIPS = Counter("keyrail_late_slips", "Slips not taken because their time w
 COST_USD = Counter("keyrail_cost_usd", "Known cost", ["provider"])
 # Counter: tokens by type (input, output).
 TOKENS = Counter("keyrail_tokens", "Tokens", ["provider", "type"])
+# Gauge: provider keys that are out, as this worker sees it.
+KEYS_OUT = Gauge("keyrail_keys_out", "Provider keys that are out", ["provider", "reason"])
+# Counter: how often a provider key went out. Every worker counts what its own attempts met.
+KEY_OUTS = Counter("keyrail_key_outs", "Provider keys put out", ["provider", "reason"])
+# Counter: alerts raised for a provider key that stays out until somebody does something.
+KEY_ALERTS = Counter("keyrail_key_alerts", "Alerts raised for provider keys", ["provider", "kind"])
 # Counter: publishes of events that were not acknowledged and are tried again.
 EVENT_RETRIES = Counter("keyrail_event_retries", "Event publishes tried again", ["subject"])
 # Counter: reconnections to NATS.

@@ -23,11 +23,12 @@ from keyrail.contracts.slips import Slip
 from keyrail.contracts.usage import Price
 from keyrail.dialects import ways
 from keyrail.http.upstream import NotWritten, Upstream
+from keyrail.keys.outage import KEY_REFUSED
 from keyrail.telemetry import metrics
-from keyrail_provider_worker import asking, render, settle
+from keyrail_provider_worker import asking, fallback, render, settle
 from keyrail_provider_worker.call import Call
 from keyrail_provider_worker.deadlines import Deadlines
-from keyrail_provider_worker.keyring import Chosen, Keyring
+from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.settle import Course
 
 log = logging.getLogger(__name__)
@@ -57,13 +58,14 @@ BROKEN_OFF = Failure(kind="internal", message="The attempt broke off.", status=5
 
 
 class Attempt:
-    """Runs once. `cost_usd` is known after `run`."""
+    """Runs once. `cost_usd` and `key_id`, the provider key that was used, are known after `run`."""
 
     def __init__(self, slip: Slip, body: bytes, tools: Tools) -> None:
         self.slip = slip
         self.id = new_id()
         self.reply = Reply(tools.bus, slip)
         self.cost_usd: Decimal | None = None
+        self.key_id: str | None = None
         self.handed_on = False  # too late: somebody else has the slip, say nothing
         self.began_ms = now_ms()
         self._target = slip.target
@@ -110,7 +112,10 @@ class Attempt:
         if config is None:
             message = f"The provider {target.provider!r} is not configured."
             return Failure(kind="model_missing", message=message, status=404, code="model_not_found")
-        key = await self._tools.keyring.choose(self.slip.tenant, target.provider, needed=config.needs_key)
+        tried = fallback.tried(self.slip.spent, target) if self.slip.spent else ()
+        key = await self._tools.keyring.choose(
+            self.slip.tenant, target.provider, needed=config.needs_key, tried=tried
+        )
         await self.reply.send(
             Kind.TAKEN,
             Taken(
@@ -122,11 +127,12 @@ class Attempt:
         )
         if asking.counts_here(self.slip, config):
             return await self._count_here()
-        refusal = await self._commit(key)
+        self.key_id = None if isinstance(key, Failure) else key.id
+        refusal = await self._commit()
         if refusal is not None:
             return refusal
-        if key is None:
-            return _no_key(target.provider)
+        if isinstance(key, Failure):
+            return key
         secret = key.value.reveal() if key.value is not None else None
         prepared = asking.prepare(self.slip, self._body, config, secret, self.id)
         if isinstance(prepared, Failure):
@@ -140,6 +146,8 @@ class Attempt:
             return HANDED_ON
         if failure is None:
             await self._answer()
+        elif failure.kind in KEY_REFUSED and key.id is not None:
+            return await self._tools.keyring.refused(self.slip.tenant, target.provider, key, failure)
         return failure
 
     async def _count_here(self) -> Failure | None:
@@ -152,11 +160,11 @@ class Attempt:
         await self.reply.send(Kind.END, End(cost_usd=Decimal(0)))
         return None
 
-    async def _commit(self, key: Chosen | None) -> Failure | None:
+    async def _commit(self) -> Failure | None:
         """Have the attempt on the ledger before anything is paid for. No acknowledgement means no call."""
         if self._tools.events.clogged:
             return LEDGER_AWAY
-        self._started = self._start_event(key)
+        self._started = self._start_event()
         left_s = (self.slip.take_by_ms - now_ms()) / 1000
         task = self._task = asyncio.current_task()
         assert task is not None
@@ -224,7 +232,7 @@ class Attempt:
                 },
             )
 
-    def _start_event(self, key: Chosen | None) -> AttemptStarted:
+    def _start_event(self) -> AttemptStarted:
         slip = self.slip
         assert slip.plan is not None
         started = AttemptStarted(
@@ -241,7 +249,7 @@ class Attempt:
             revision=slip.plan.revision,
             provider=self._target.provider,
             model=self._target.model,
-            provider_key_id=key.id if key else None,
+            provider_key_id=self.key_id,
             worker=self._tools.bus.instance,
             stream=slip.facts.stream,
             started_ms=self.began_ms,
@@ -261,13 +269,3 @@ def _count(provider: str, course: Course, cost_usd: Decimal | None) -> None:
         metrics.counter(metrics.COST_USD, provider).inc(float(cost_usd))
     metrics.counter(metrics.TOKENS, provider, "input").inc(course.usage.input_tokens or 0)
     metrics.counter(metrics.TOKENS, provider, "output").inc(course.usage.output_tokens or 0)
-
-
-def _no_key(provider: str) -> Failure:
-    return Failure(
-        kind="no_key",
-        message=f"No key for the provider {provider!r} is stored in this gateway.",
-        status=503,
-        provider=provider,
-        code="no_provider_key",
-    )

@@ -79,12 +79,15 @@ class Runner:
             metrics.LATE_SLIPS.inc()
             self._tell_router(slip, ZERO, final=True)
             return
+        if len(self._running) >= self._max_in_flight:
+            await self._send_fail(slip, OVERLOADED)
+            return
+        self._begin(slip, body)
+
+    def _begin(self, slip: Slip, body: bytes) -> None:
         upto = self._cancelled.get(slip.request_id)
         if upto is not None and (slip.epoch, slip.hop) <= upto:
             self._tell_router(slip, ZERO, final=True)
-            return
-        if len(self._running) >= self._max_in_flight:
-            await self._send_fail(slip, OVERLOADED)
             return
         attempt = Attempt(slip, body, self._tools)
         assert self._loop is not None
@@ -112,7 +115,8 @@ class Runner:
     async def _run(self, attempt: Attempt, body: bytes) -> None:
         try:
             failure = await attempt.run()
-            spent, following = _what_follows(attempt, failure)
+            spent = _spent(attempt, failure)
+            following = await self._following(attempt, spent) if spent is not None else None
             self._tell_router(attempt.slip, attempt.cost_usd, final=following is None)
             if spent is not None:
                 await self._after(attempt, body, spent, following)
@@ -129,11 +133,28 @@ class Runner:
             await attempt.reply.send(Kind.FAIL, Fail(failure=spent.failure, spent=every))
             return
         await attempt.reply.send(Kind.PASSED, Passed(spent=spent, take_by_ms=now_ms() + TAKE_BY_MS))
+        if following.position == attempt.slip.position:
+            self._begin(following, body)  # here, where it is known first which keys are out
+            return
         await self._forwarder.forward(
             subjects.call(following.target.provider),
             slips.pack(following, body),
             lambda: self._send_fail(following, NO_WORKER),
         )
+
+    async def _following(self, attempt: Attempt, spent: Spent) -> Slip | None:
+        """The slip that goes on; None when the failure is the request's."""
+        slip = attempt.slip
+        assert slip.plan is not None
+        if attempt.content_sent:
+            return None
+        closed: set[int] = set()
+        for position in fallback.in_question(slip, spent):
+            target = slip.plan.targets[position]
+            tried = fallback.tried((*slip.spent, spent), target)
+            if not await self._tools.keyring.left(slip.tenant, target.provider, tried):
+                closed.add(position)
+        return fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent, closed=closed)
 
     def _tell_router(self, slip: Slip, cost_usd: Decimal | None, *, final: bool) -> None:
         """What its attempt did cost, where money is held for it; lost, the router asks the ledger."""
@@ -174,18 +195,15 @@ class Runner:
         self._reconnected_at = time.monotonic()
 
 
-def _what_follows(attempt: Attempt, failure: Failure | None) -> tuple[Spent | None, Slip | None]:
-    """What was spent where the attempt failed and this worker has to say so, and the slip that goes on."""
+def _spent(attempt: Attempt, failure: Failure | None) -> Spent | None:
+    """What was spent where the attempt failed and this worker has to say so."""
     if failure is None or attempt.handed_on:
-        return None, None
-    slip = attempt.slip
-    spent = Spent(
+        return None
+    return Spent(
         attempt_id=attempt.id,
-        provider=slip.target.provider,
-        model=slip.target.model,
+        provider=attempt.slip.target.provider,
+        model=attempt.slip.target.model,
         failure=failure,
         cost_usd=attempt.cost_usd,
+        provider_key_id=attempt.key_id,
     )
-    if attempt.content_sent:
-        return spent, None
-    return spent, fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent)

@@ -12,6 +12,7 @@ from keyrail.bus.liveness import Hearing, Heart
 from keyrail.bus.views import KvView
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView
+from keyrail.keys.book import KeyBook
 from keyrail.pricing import catalogue
 from keyrail.providers import names
 from keyrail_router.budgets import Budgets
@@ -28,17 +29,22 @@ class Router:
         self._forwarder = Forwarder(bus)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
         self._hearing = Hearing(bus, ("provider-worker",))
+        book = KeyBook()
+        self._keys = KvView(bus, streams.KEYS.name, book.put_record, book.drop_record)
+        self._outages = KvView(bus, streams.KEY_HEALTH.name, book.put_health, book.drop_health)
         self._budgets = Budgets(bus)
         self._handler = RequestHandler(
-            bus, self._forwarder, self._hearing, lambda: self._view, names.owner, self._budgets
+            bus, self._forwarder, self._hearing, lambda: self._view, names.owner, book, self._budgets
         )
         self._subscriptions: list[Subscription] = []
 
     async def start(self) -> None:
         """Return once requests are taken."""
         catalogue.load()  # 0.2 s that no request should wait for
-        self._config.start()
-        await self._config.loaded.wait()
+        views = (self._config, self._keys, self._outages)
+        for view in views:
+            view.start()
+        await asyncio.gather(*(view.loaded.wait() for view in views))
         await self._forwarder.start()
         await self._hearing.start()
         self._budgets.start()

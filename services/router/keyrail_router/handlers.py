@@ -20,8 +20,9 @@ from keyrail.contracts.config import ConfigView
 from keyrail.contracts.failures import NO_WORKER, Failure
 from keyrail.contracts.frames import Fail, Kind
 from keyrail.contracts.slips import Facts, Plan, Slip
+from keyrail.keys.book import KeyBook
 from keyrail.telemetry import metrics
-from keyrail_router import policy
+from keyrail_router import policy, pools
 from keyrail_router.budgets import Budgets, Claim
 from keyrail_router.policy import Owner
 
@@ -40,6 +41,7 @@ class RequestHandler:
         workers: Hearing,
         view: Callable[[], ConfigView],
         owner: Owner,
+        keys: KeyBook,
         budgets: Budgets,
     ) -> None:
         self._bus = bus
@@ -47,6 +49,7 @@ class RequestHandler:
         self._workers = workers
         self._view = view
         self._owner = owner
+        self._keys = keys
         self._budgets = budgets
         self._planned_for: ConfigView | None = None
         self._plans: dict[str, Plan] = {}
@@ -63,6 +66,8 @@ class RequestHandler:
         plan = self._plan(slip.facts)
         if isinstance(plan, Plan) and slip.models:
             plan = policy.allowed(plan, slip)
+        if isinstance(plan, Plan) and self._keys.healths:  # made anew each time, behind the cache of plans
+            plan = pools.usable(plan, self._keys, slip.tenant, now_ms())
         if isinstance(plan, Failure):
             metrics.counter(metrics.PLANS, "none").inc()
             await self._fail(slip, plan)

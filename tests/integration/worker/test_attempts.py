@@ -12,6 +12,7 @@ import pytest
 from support.provider import Provider, Script, Talk, answers, once
 
 from keyrail.bus.connection import Bus
+from keyrail.bus.documents import Documents
 from keyrail.bus.events import EventPublisher
 from keyrail.contracts import frames
 from keyrail.contracts.base import now_ms
@@ -21,8 +22,10 @@ from keyrail.contracts.frames import Kind
 from keyrail.contracts.slips import Facts, Plan, Slip, Target, Timeouts
 from keyrail.http.upstream import Upstream
 from keyrail.keys.base import KeyReader
+from keyrail.keys.book import KeyBook
 from keyrail_provider_worker.attempt import Attempt, Tools
 from keyrail_provider_worker.deadlines import Deadlines
+from keyrail_provider_worker.health import Healths
 from keyrail_provider_worker.keyring import Keyring
 
 BODY = b'{"id":"1","choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":null}'
@@ -73,11 +76,14 @@ class Worker:
         self.ledger = Ledger()
         config = ProviderConfig(name="openai", base_url=f"http://127.0.0.1:{port}/v1", needs_key=False)
         view = ConfigView(providers={"openai": config})
+        store = cast("KeyReader", NoKeys())
+        events = cast("EventPublisher", self.ledger)
+        healths = Healths(KeyBook(), cast("Documents", None), events, store, "worker")
         self._tools = Tools(
             cast("Bus", self.bus),
             cast("EventPublisher", self.ledger),
             upstream,
-            Keyring(cast("KeyReader", NoKeys())),
+            Keyring(store, healths),
             lambda: view,
             Deadlines(),
         )

@@ -1,10 +1,12 @@
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from keyrail.contracts.failures import FALLS_OVER, Failure, FailureKind
 from keyrail.contracts.signals import HoldSettled
 from keyrail.contracts.slips import TAKE_BY_MS, Facts, Hold, Plan, Slip, Spent, Target
+from keyrail.keys.pool import KEYS_OUT
 from keyrail_provider_worker import fallback, render, settle
 
 TARGETS = (Target(provider="groq", model="a"), Target(provider="openai", model="b"))
@@ -87,6 +89,83 @@ def test_a_key_that_was_refused_is_not_tried_again_for_another_model(kind: Failu
     assert second is not None
     failed = Spent(attempt_id="b", provider="openai", model="b", failure=spent("server").failure)
     assert fallback.next_slip(second, failed, 1_000, head_sent=False) is None
+
+
+def of_key(key: str | None, kind: FailureKind = "rate", target: Target = TARGETS[0], **more: Any) -> Spent:
+    failure = Failure(kind=kind, message="", status=429, **more)
+    return Spent(
+        attempt_id="a", provider=target.provider, model=target.model, failure=failure, provider_key_id=key
+    )
+
+
+@pytest.mark.parametrize("kind", ["rate", "money", "auth"])
+def test_another_key_of_the_pool_is_tried_before_the_next_target(kind: FailureKind) -> None:
+    following = fallback.next_slip(SLIP, of_key("k1", kind), 1_000, head_sent=False)
+    assert following is not None
+    assert (following.position, following.hop) == (0, 1)
+    assert fallback.tried(following.spent, following.target) == {"k1"}
+
+
+def test_without_another_key_the_next_target_is_due() -> None:
+    following = fallback.next_slip(SLIP, of_key("k1"), 1_000, head_sent=False, closed={0})
+    assert following is not None
+    assert following.target == TARGETS[1]
+
+
+def test_a_target_is_tried_with_so_many_keys_and_no_more() -> None:
+    slip, count = SLIP, 0
+    while slip.position == 0:
+        count += 1
+        following = fallback.next_slip(slip, of_key(f"k{count}"), 1_000, head_sent=False)
+        assert following is not None
+        slip = following
+    assert count == fallback.MOST_KEYS
+
+
+@pytest.mark.parametrize("kind", ["capacity", "server", "timeout", "connection", "model_missing"])
+def test_what_is_not_the_keys_fault_is_not_tried_with_another_key(kind: FailureKind) -> None:
+    following = fallback.next_slip(SLIP, of_key("k1", kind), 1_000, head_sent=False)
+    assert following is not None
+    assert following.target == TARGETS[1]
+    assert fallback.tried(following.spent, TARGETS[0]) == frozenset()
+
+
+def test_a_value_that_was_changed_since_says_nothing_against_its_key() -> None:
+    spent = of_key("k1", "auth", code=fallback.KEY_CHANGED)
+    assert fallback.tried((spent,), TARGETS[0]) == frozenset()
+    following = fallback.next_slip(SLIP, spent, 1_000, head_sent=False)
+    assert following is not None
+    assert following.position == 0
+
+
+def test_a_key_refused_for_one_model_may_serve_another_one() -> None:
+    other = Target(provider="groq", model="b")
+    spent = (of_key("k1", "auth", only_here=True),)
+    assert fallback.tried(spent, TARGETS[0]) == {"k1"}
+    assert fallback.tried(spent, other) == frozenset()
+    assert fallback.tried((of_key("k1", "auth"),), other) == {"k1"}
+    assert fallback.tried(spent, TARGETS[1]) == frozenset()
+
+
+def test_only_where_keys_were_refused_the_pool_is_asked_for_another_one() -> None:
+    other = Target(provider="groq", model="b")
+    slip = SLIP.replace(plan=Plan(strategy="fallback", targets=(*TARGETS, other)))
+    assert fallback.in_question(slip, of_key("k1")) == [0, 2]
+    assert fallback.in_question(slip, of_key(None, code=KEYS_OUT)) == [0, 2]
+    assert fallback.in_question(slip, of_key("k1", "server")) == []
+    assert fallback.in_question(slip.replace(position=1), of_key("k1", "rate", TARGETS[1])) == [1]
+
+
+def test_a_pool_that_is_out_is_passed_over_for_all_its_models() -> None:
+    other = Target(provider="groq", model="b")
+    slip = SLIP.replace(plan=Plan(strategy="fallback", targets=(TARGETS[0], other, TARGETS[1])))
+    for spent in (of_key(None, "rate", code=KEYS_OUT), of_key("k1", "rate")):
+        following = fallback.next_slip(slip, spent, 1_000, head_sent=False, closed={0, 1})
+        assert following is not None
+        assert following.target == TARGETS[1]
+    open_again = fallback.next_slip(slip, of_key(None, code=KEYS_OUT), 1_000, head_sent=False, closed={0})
+    assert open_again is not None
+    assert open_again.target == other
 
 
 def holding(*most: str | None, usd: str) -> Slip:

@@ -52,7 +52,19 @@ def _failure(provider: str, upstream: int, headers: Mapping[str, str], value: ob
         error=fields if own else None,
     )
     status = upstream if upstream >= 300 else _inner_status(outer, fields, told.signals())
+    if quoted := _quoted_headers(fields):
+        headers = {**quoted, **headers}
     return failure_of(provider, told, upstream=upstream, status=status, headers=headers)
+
+
+def _quoted_headers(fields: dict[str, Any]) -> dict[str, str]:
+    """Headers that OpenRouter puts into the error itself, among them when its quota of a day begins anew."""
+    metadata = fields.get("metadata")
+    quoted: object = cast("dict[str, Any]", metadata).get("headers") if type(metadata) is dict else None
+    if type(quoted) is not dict:
+        return {}
+    found = list(cast("dict[str, object]", quoted).items())[:32]
+    return {name.lower(): value for name, value in found if type(value) is str}
 
 
 def _outer(value: object) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import quote, urlsplit
 
 from keyrail.http.upstream.errors import UpstreamError
@@ -25,14 +25,14 @@ class Origin(NamedTuple):
 
 
 class Endpoint:
-    """A URL to POST to and the headers that every request there carries, checked and rendered once.
+    """A URL and the headers that every request there carries, checked and rendered once.
 
     Raises UpstreamError for a URL or header that can't be sent.
     """
 
     __slots__ = ("head", "origin")
 
-    def __init__(self, url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], method: Literal["POST", "GET"] = "POST") -> None:
         try:
             parts = urlsplit(url)
             self.origin = _origin(parts.scheme, parts.hostname, parts.port)
@@ -43,7 +43,7 @@ class Endpoint:
         path = quote(parts.path or "/", safe=_IN_PATHS)
         if parts.query:
             path += "?" + quote(parts.query, safe=_IN_PATHS + "?")
-        head = f"POST {path} HTTP/1.1\r\nhost: {_host_header(self.origin)}\r\n"
+        head = f"{method} {path} HTTP/1.1\r\nhost: {_host_header(self.origin)}\r\n"
         self.head = head.encode("ascii") + render(headers)
 
 
