@@ -12,7 +12,7 @@ from keyrail.contracts.config import ConfigView
 from keyrail.contracts.ledger import LedgerPage, LedgerQuery
 from keyrail.http import asgi
 from keyrail.http.server import HttpServer
-from keyrail.keys.keystore import KeystoreWriter
+from keyrail.keys import stores
 from keyrail.providers import registry
 from keyrail_control import catalogue, gather, providers, publishing
 from keyrail_control.api import create_app
@@ -31,7 +31,7 @@ class Control:
         self._bus = bus
         self._settings = settings
         self._view = ConfigView()
-        self._keys = KeystoreWriter(settings.keystore)
+        self._keys = stores.writer(settings)
         self._heart = Heart(bus)
         self._hearing = Hearing(bus, ("ingress", "router", "provider-worker", "cost-accounting"))
         token = settings.admin_token_file.read_text().strip()
@@ -42,6 +42,7 @@ class Control:
 
     async def start(self) -> None:
         """Publish, then listen."""
+        await self._keys.open()
         await self._publish()
         await self._hearing.start()
         await self._server.start()
@@ -50,6 +51,7 @@ class Control:
     async def drain(self) -> None:
         """Answer what was asked, then leave."""
         await self._server.stop()
+        await self._keys.close()
         await self._heart.stop()
 
     async def _publish(self) -> None:

@@ -17,6 +17,14 @@ SCALABLE = ("ingress", "router", "provider-worker")
 
 
 @dataclass(frozen=True, slots=True)
+class Vault:
+    """What the two services that speak to Vault are told; nobody else is told anything of it."""
+
+    worker: Mapping[str, str]
+    control: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Places:
     """Where things are in this run."""
 
@@ -28,6 +36,7 @@ class Places:
     ingress_fd: int
     admin_fd: int
     sandbox_fd: int
+    vault: Vault | None
     lock_fd: int  # held by all that write to the home, so that nobody else starts on it before they ended
 
 
@@ -72,10 +81,10 @@ def services(
         passed = (places.lock_fd,) if exclusive else ()
         return Spec(name, command, variables, listen_fd=fd, exclusive=exclusive, passed=passed)
 
-    control = {"KEYRAIL_KEYSTORE": str(home.keystore), "KEYRAIL_SANDBOX_URL": places.sandbox_url}
+    reads, writes = _key_store(home, places.vault)
+    control = {**writes, "KEYRAIL_SANDBOX_URL": places.sandbox_url}
     if places.config is not None:
         control["KEYRAIL_CONFIG"] = str(places.config)
-    worker = {"KEYRAIL_KEYSTORE": str(home.keystore), "KEYRAIL_IDENTITY_FILE": str(home.identity)}
     once = [
         spec("cost-accounting", {"KEYRAIL_LEDGER": str(home.ledger)}, exclusive=True),
         spec("control", control, fd=places.admin_fd),
@@ -87,8 +96,16 @@ def services(
         ),
     ]
     scaled = {
-        "provider-worker": spec("provider-worker", worker),
+        "provider-worker": spec("provider-worker", reads),
         "router": spec("router", {}),
         "ingress": spec("ingress", {}, fd=places.ingress_fd),
     }
     return once + [one for name, one in scaled.items() for _ in range(scale.get(name, 1))]
+
+
+def _key_store(home: Home, vault: Vault | None) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Where provider keys are: what the side that reads them is told, and the side that writes them."""
+    if vault is not None:
+        return vault.worker, vault.control
+    keystore = {"KEYRAIL_KEYSTORE": str(home.keystore)}
+    return {**keystore, "KEYRAIL_IDENTITY_FILE": str(home.identity)}, keystore

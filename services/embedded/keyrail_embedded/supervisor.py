@@ -17,7 +17,7 @@ from keyrail.bus import permissions
 from keyrail_embedded import plan, setup
 from keyrail_embedded.children import Child, Spec
 from keyrail_embedded.home import Home, write_private
-from keyrail_embedded.plan import Places
+from keyrail_embedded.plan import Places, Vault
 
 READY_S = 60.0
 
@@ -35,6 +35,7 @@ class Supervisor:
         environment: Mapping[str, str],
         scale: Mapping[str, int],
         say: Say,
+        vault: Vault | None = None,
     ) -> None:
         self._home = home
         self._listener = listener
@@ -44,6 +45,7 @@ class Supervisor:
         self._scale = scale
         self._say = say
         self._config = config
+        self._vault = vault
         self._children: list[Child] = []
         self._stop = asyncio.Event()
         self._announced = False
@@ -117,6 +119,7 @@ class Supervisor:
             ingress_fd=self._listener.fileno(),
             admin_fd=self._admin.fileno(),
             sandbox_fd=self._sandbox.fileno(),
+            vault=self._vault,
             lock_fd=self._home.lock_fd,
         )
         return places, passwords[permissions.ADMIN]

@@ -13,9 +13,10 @@ from pathlib import Path
 from keyrail.config import document
 from keyrail.config.problems import ConfigError
 from keyrail.contracts.config import ConfigView
-from keyrail.keys import environment
-from keyrail.keys.base import InvalidKey
-from keyrail.keys.keystore import KeystoreWriter
+from keyrail.keys import environment, stores
+from keyrail.keys.base import InvalidKey, KeyStoreUnavailable
+from keyrail.keys.secret import Secret
+from keyrail.keys.settings import KeyStoreSettings
 from keyrail.providers import registry
 from keyrail_embedded.home import Home, HomeInUse
 from keyrail_embedded.plan import SCALABLE
@@ -24,6 +25,8 @@ from keyrail_embedded.supervisor import Supervisor
 
 ENVIRONMENT_KEY = "env"
 TENANT = "default"
+STORE_S = 10.0
+"""How long a store of keys may take to be there before the stack is started."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +69,11 @@ def _locked(
 ) -> int:
     home.prepare()
     outer = dict(os.environ)  # noqa: TID251
-    clean = _take_keys(home, outer, _variables(view))
+    try:
+        clean = _take_keys(settings.key_writer(home.keystore), outer, _variables(view))
+    except (KeyStoreUnavailable, TimeoutError) as error:
+        _say(f"the keys in the environment can't be stored: {error or 'Vault can not be used'}")
+        return 1
     if clean is not None:
         home.release()
         os.execve(sys.executable, sys.orig_argv, clean)  # noqa: S606 - once more, without keys in /proc
@@ -77,7 +84,7 @@ def _locked(
         _say(f"port {settings.port} can't be had ({why}); choose another KEYRAIL_PORT")
         return 1
     children = {k: v for k, v in environment.scrubbed(outer).items() if not k.startswith("KEYRAIL_")}
-    supervisor = Supervisor(home, listener, config, children, scale, _say)
+    supervisor = Supervisor(home, listener, config, children, scale, _say, settings.vault())
     return asyncio.run(supervisor.run())
 
 
@@ -89,24 +96,35 @@ def _variables(view: ConfigView) -> dict[str, str]:
     return names | {variable: p.name for p in builtins.values() for variable in p.env}
 
 
-def _take_keys(home: Home, outer: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str] | None:
-    """Put provider keys of the environment into the keystore, under the id `env`.
+def _take_keys(
+    store: KeyStoreSettings, outer: Mapping[str, str], names: Mapping[str, str]
+) -> dict[str, str] | None:
+    """Put provider keys of the environment into the key store, under the id `env`.
 
-    Returns the environment without them, None when there were none.
+    Returns the environment without them, None when there were none. Raises KeyStoreUnavailable, TimeoutError.
     """
     found = environment.found(outer, names)
     if not found:
         return None
-    writer = KeystoreWriter(home.keystore)
-    for provider, value in found.items():
-        try:
-            asyncio.run(writer.put(TENANT, provider, ENVIRONMENT_KEY, value))
-        except InvalidKey as error:
-            _say(f"the key for {provider} in the environment is not taken: {error}")
-            continue
-        _say(f"took the key for {provider} from the environment into the keystore (id {ENVIRONMENT_KEY})")
+    asyncio.run(_store(store, found))
     values = {value.reveal() for value in found.values()}  # one may be there under another name too
     return {n: value for n, value in outer.items() if n not in names and value.strip() not in values}
+
+
+async def _store(store: KeyStoreSettings, found: Mapping[str, Secret]) -> None:
+    place = "the keystore" if store.vault_addr is None else "Vault"
+    writer = stores.writer(store)
+    try:
+        await asyncio.wait_for(writer.open(), STORE_S)
+        for provider, value in found.items():
+            try:
+                await writer.put(TENANT, provider, ENVIRONMENT_KEY, value)
+            except InvalidKey as error:
+                _say(f"the key for {provider} in the environment is not taken: {error}")
+                continue
+            _say(f"took the key for {provider} from the environment into {place} (id {ENVIRONMENT_KEY})")
+    finally:
+        await writer.close()
 
 
 def _view(config: Path | None) -> ConfigView | str:

@@ -14,7 +14,7 @@ from keyrail.bus.views import KvView
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView
 from keyrail.http.upstream import Upstream
-from keyrail.keys.keystore import KeystoreReader
+from keyrail.keys import stores
 from keyrail.pricing import catalogue
 from keyrail_provider_worker.attempt import Tools
 from keyrail_provider_worker.deadlines import Deadlines
@@ -33,7 +33,8 @@ class ProviderWorker:
         self._upstream = Upstream()
         self._hearing = Hearing(bus, ("ingress",))
         self._forwarder = Forwarder(bus)
-        keyring = Keyring(KeystoreReader(settings.keystore, settings.identity_file))
+        self._keys = stores.reader(settings)
+        keyring = Keyring(self._keys)
         tools = Tools(bus, self._events, self._upstream, keyring, lambda: self._view, Deadlines())
         self._runner = Runner(tools, self._forwarder, self._hearing, settings.max_in_flight)
         self._heart = Heart(bus, self._runner.streams)
@@ -44,6 +45,7 @@ class ProviderWorker:
         """Return once slips are taken."""
         catalogue.load()  # 0.2 s that no request should wait for
         await self._upstream.open()
+        await self._keys.open()
         self._config.start()
         await self._config.loaded.wait()
         await self._hearing.start()
@@ -67,6 +69,7 @@ class ProviderWorker:
         await self._events.stop()
         await self._heart.stop()
         await self._upstream.close()
+        await self._keys.close()
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
