@@ -78,7 +78,6 @@ def build(environ: dict[str, str]) -> str | None:
         try:
             done = subprocess.run(
                 command,
-                preexec_fn=lambda: None if os.nice(10) else None,
                 cwd=SOURCE,
                 env=variables,
                 stderr=subprocess.PIPE,
@@ -101,6 +100,7 @@ def main() -> int:
         print(f"openbao: {there}")  # noqa: T201
         return 0
     print("openbao: building; the first time takes minutes", flush=True)  # noqa: T201
+    os.nice(10)
     began = time.monotonic()
     if (why := build(environ)) is not None:
         bar = "!" * 100

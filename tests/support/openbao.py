@@ -95,9 +95,8 @@ class OpenBao:
 
     def status(self, token: str, method: str, path: str, body: object = None) -> int:
         """What Vault answers to somebody else."""
-        with httpx.Client() as client:
-            headers = {"x-vault-token": token} if token else {}
-            return client.request(method, f"{self.url}/v1/{path}", json=body, headers=headers).status_code
+        headers = {"x-vault-token": token}
+        return self._http.request(method, path, json=body, headers=headers).status_code
 
     def token(self, role: str) -> str:
         """A token of a role."""
@@ -117,6 +116,19 @@ class OpenBao:
             "vault_secret_id_file": self.directory / role / "secret_id",
         }
         return KeyReaderSettings(**{**told, **options})
+
+    def enable_kubernetes(self, api_port: int, api_ca: str) -> None:
+        """Kubernetes auth with that API server, and the role that deploy/vault/README.md describes."""
+        self.ask("POST", "sys/auth/kubernetes", {"type": "kubernetes"})
+        host = {"kubernetes_host": f"https://127.0.0.1:{api_port}", "kubernetes_ca_cert": api_ca}
+        self.ask("POST", "auth/kubernetes/config", {**host, "disable_local_ca_jwt": True})
+        bound = {
+            "bound_service_account_names": ["provider-worker"],
+            "bound_service_account_namespaces": ["keyrail"],
+            "audience": "vault",
+        }
+        role = {**bound, "token_policies": ["provider-worker"], "token_ttl": "20m"}
+        self.ask("POST", "auth/kubernetes/role/provider-worker", role)
 
     def empty(self) -> None:
         """Remove all keys."""

@@ -15,8 +15,8 @@ class KeyStoreSettings(BaseSettings):
     """Vault when `vault_addr` is set, else the keystore. Credentials are files, read anew at each login.
 
     `vault_role_id_file` and `vault_secret_id_file` are for AppRole, `vault_role` and `vault_jwt_file` (a
-    projected token of the service account) for Kubernetes; `vault_auth_mount` None: where Vault mounts them by
-    itself. TTLs are in seconds: after the soft one values are confirmed in the background, after the hard one
+    projected token of the service account) for Kubernetes; `vault_auth_mount` None: their default.
+    TTLs are in seconds: after the soft one values are confirmed in the background, after the hard one
     without any confirmation they are no longer used.
     """
 

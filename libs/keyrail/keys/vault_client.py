@@ -31,6 +31,7 @@ THREADS: Final = 2
 TIMEOUT_S: Final = 3.0
 FIRST_PAUSE_S: Final = 0.25
 LONGEST_PAUSE_S: Final = 5.0
+CLOSE_S: Final = 1.0
 LOGIN_AGAIN_S: Final = 1.0
 """A token that is younger than this and refused is not the reason: the policy is."""
 
@@ -92,6 +93,7 @@ class VaultClient:
         self._pass: _Pass | None = None
         self._changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Future[Any]] = set()
 
     async def open(self) -> None:
         """Log in, however long that takes, and stay so. What it waits for is in the log, once."""
@@ -112,6 +114,8 @@ class VaultClient:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._running:
+            await asyncio.wait(self._running, timeout=CLOSE_S)
         for client in (self._door, self._vault):
             client.adapter.close()
 
@@ -235,11 +239,16 @@ class VaultClient:
 
     async def _in_thread(self, client: hvac.Client, work: _Work[T]) -> T | _NotThere | _Failed:
         async with self._free:
-            running = asyncio.get_running_loop().run_in_executor(self._pool, _tried, client, work)
-            try:
-                return await asyncio.wait_for(running, 2 * TIMEOUT_S)  # requests limits each read, not all
-            except TimeoutError:
-                return _Failed("slow", "the answer does not end")
+            running = asyncio.ensure_future(_run(self._pool, client, work))
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+            # requests limits the time of each read, not of all
+            done, _ = await asyncio.wait({running}, timeout=2 * TIMEOUT_S)
+            return running.result() if done else _Failed("slow", "the answer does not end")
+
+
+async def _run(pool: ThreadPoolExecutor, client: hvac.Client, work: _Work[T]) -> T | _NotThere | _Failed:
+    return await asyncio.get_running_loop().run_in_executor(pool, _tried, client, work)
 
 
 def connect(settings: KeyStoreSettings, address: str) -> VaultClient:

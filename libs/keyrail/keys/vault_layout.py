@@ -46,7 +46,10 @@ def ids(listing: Iterable[object]) -> list[str]:
 
 
 class Version(NamedTuple):
-    """Of a secret. The number alone would not do: what is removed and put again begins at 1 again."""
+    """Of a secret. The number alone would not do: what is removed and put again begins at 1 again.
+
+    Servers that cut times to the second still show the same for what was put twice within one, once removed.
+    """
 
     number: int
     created: str

@@ -48,6 +48,7 @@ class _Folder:
     confirmed: float | None = None
     trouble: VaultUnavailable | None = None
     looked: asyncio.Event = field(default_factory=asyncio.Event)  # the first look is over, however it ended
+    changed: set[str] = field(default_factory=set[str])  # ids to read whatever their version
     wanted: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
 
@@ -87,8 +88,10 @@ class VaultReader:
         await self._client.close()
 
     def refresh(self, name: KeyName) -> None:
-        """Look at this key and its neighbours now, in the background."""
-        self._folder(name.tenant, name.provider).wanted.set()
+        """Read this key and look at its neighbours now, in the background."""
+        folder = self._folder(name.tenant, name.provider)
+        folder.changed.add(name.id)
+        folder.wanted.set()
 
     async def keys(self, tenant: str, provider: str) -> list[ProviderKey]:
         """The tenant's keys at this provider, sorted by id."""
@@ -123,11 +126,13 @@ class VaultReader:
         pause = FIRST_PAUSE_S
         while True:
             folder.wanted.clear()
+            changed, folder.changed = folder.changed, set()
             try:
-                await self._look(folder)
+                await self._look(folder, changed)
                 pause, wait = FIRST_PAUSE_S, self._soft_ttl_s * (1 - random.random() * JITTER)  # noqa: S311
             except VaultUnavailable as error:
                 folder.trouble = error
+                folder.changed |= changed
                 wait, pause = min(pause, self._soft_ttl_s), min(pause * 2, LONGEST_PAUSE_S)
             folder.looked.set()
             self._tell()
@@ -136,21 +141,24 @@ class VaultReader:
             except TimeoutError:
                 continue
 
-    async def _look(self, folder: _Folder) -> None:
-        """Read what has changed. Nothing of it counts before all of it was read."""
+    async def _look(self, folder: _Folder, changed: set[str]) -> None:
+        """Read what has changed, and `changed` anyway. Nothing of it counts before all of it was read."""
         started = self._clock()
         listing = await self._client.list(vault_layout.folder(folder.tenant, folder.provider))
         stored: dict[str, _Stored] = {}
         for id in vault_layout.ids(listing):
             name = KeyName(folder.tenant, folder.provider, id)
             known = folder.stored.get(id)
-            if known is not None and await self._client.version(vault_layout.path(name)) == known.version:
+            if known is not None and id not in changed and await self._is_current(name, known):
                 stored[id] = known
                 continue
             read = await self._client.read(vault_layout.path(name))
             if read is not None:  # deleted since, or its newest version is
                 stored[id] = _Stored(read[0], vault_layout.key(name, read[1]))
         folder.stored, folder.confirmed, folder.trouble = stored, started, None
+
+    async def _is_current(self, name: KeyName, known: _Stored) -> bool:
+        return await self._client.version(vault_layout.path(name)) == known.version
 
     def _tell(self) -> None:
         confirmed = [f.confirmed for f in self._folders.values() if f.confirmed is not None]
