@@ -122,10 +122,11 @@ class FakeVault:
         mode = "denied" if path in self.refused_paths else self.mode
         if mode in _REFUSALS:
             status, errors = _REFUSALS[mode]
-            return status, {"errors": errors}
+            # A server, or what is between, may quote what it was sent.
+            return status, {"errors": [f"{error}: {fields} {body}" for error in errors]}
         if path == "auth/approle/login":
             if (body["role_id"], body["secret_id"]) != (ROLE_ID, SECRET_ID):
-                return 400, {"errors": ["invalid role or secret ID"]}
+                return 400, {"errors": [f"invalid role or secret ID: {body}"]}
             self.tokens.add(token := f"{TOKEN}{self.calls['POST auth/approle/login']}")
             return 200, self._auth(token)
         token = fields.get("x-vault-token", "")

@@ -78,7 +78,8 @@ def key(name: KeyName, stored: dict[str, Any]) -> tuple[ProviderKey, Secret] | s
     `vault kv put` stores each field as a string, so that the weight may be one; without it, it is 1.
     """
     where = path(name)
-    api_key, weight = stored.get("api_key"), stored.get("weight", 1)
+    api_key = stored.get("api_key")
+    weight: Any = stored.get("weight", 1)
     if isinstance(weight, str) and weight.isascii() and weight.isdigit() and len(weight) < 10:
         weight = int(weight)
     if type(api_key) is not str:

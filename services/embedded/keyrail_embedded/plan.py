@@ -36,8 +36,8 @@ class Places:
     ingress_fd: int
     admin_fd: int
     sandbox_fd: int
-    vault: Vault | None
     lock_fd: int  # held by all that write to the home, so that nobody else starts on it before they ended
+    vault: Vault | None = None  # None: the keystore in the home holds the provider keys
 
 
 def go_runtime(cores: int) -> dict[str, str]:
