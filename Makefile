@@ -41,6 +41,10 @@ demo: .venv/.installed-dev ## see it work: answers, streams, fallback, weights, 
 test: .venv/.installed-dev ## run the test suite
 	$(BIN)/pytest -m "not proof"
 
+.PHONY: openbao
+openbao: .venv/.installed-dev ## build a real server with Vault's API for the tests, once
+	@$(BIN)/python scripts/openbao.py
+
 .PHONY: proof
 proof: .venv/.installed-dev ## run the long proofs in full: kill rounds, soaks, big loads
 	$(BIN)/pytest -m proof --timeout 1800

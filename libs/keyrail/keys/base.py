@@ -75,6 +75,18 @@ KeyNames = list[KeyName]  # inside KeyWriter, `list` is a method
 class KeyReader(Protocol):
     """What provider-worker holds."""
 
+    async def open(self) -> None:
+        """Return once the store can be read, however long that takes. The log says what it waits for."""
+        ...
+
+    async def close(self) -> None:
+        """Stop what runs in the background."""
+        ...
+
+    def refresh(self, name: KeyName) -> None:
+        """This key was changed in the store: see the change within a second, without making anybody wait."""
+        ...
+
     async def keys(self, tenant: str, provider: str) -> list[ProviderKey]:
         """The tenant's keys at this provider, by id; empty when there are none.
 
@@ -86,13 +98,17 @@ class KeyReader(Protocol):
         """The key's current value. Raises KeyNotFound, KeyDamaged, KeyStoreUnavailable."""
         ...
 
-    def refresh(self, name: KeyName | None = None) -> None:
-        """This key, or without a name any, may have changed: look at once when asked for it again."""
-        ...
-
 
 class KeyWriter(Protocol):
     """What control holds: it puts values in and cannot get them out again."""
+
+    async def open(self) -> None:
+        """Return once the store can be written, however long that takes. The log says why it waits."""
+        ...
+
+    async def close(self) -> None:
+        """Stop what runs in the background."""
+        ...
 
     async def put(self, tenant: str, provider: str, id: str, value: Secret, weight: int = 1) -> None:
         """Store a key durably, replacing the one of the same name. Raises InvalidKey, KeyStoreUnavailable."""

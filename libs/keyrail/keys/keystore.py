@@ -9,6 +9,7 @@ plain `age --decrypt -i <identity file>` reads the values too, which is the way 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import stat
 import time
@@ -75,6 +76,12 @@ class KeystoreWriter:
             self._sealer = Sealer(recipient(directory))
         except ValueError as error:
             raise KeyStoreUnavailable(f"{directory / RECIPIENT_FILE}: {error}") from None
+
+    async def open(self) -> None:
+        """Nothing to wait for: it is there, or the constructor has said that it is not."""
+
+    async def close(self) -> None:
+        """Nothing runs."""
 
     async def put(self, tenant: str, provider: str, id: str, value: Secret, weight: int = 1) -> None:
         """Store a key durably, replacing the one of the same name."""
@@ -151,6 +158,12 @@ class KeystoreReader:
         self._clock = clock
         self._seen: dict[tuple[str, str], _Folder] = {}
 
+    async def open(self) -> None:
+        """Nothing to wait for: it is there, or the constructor has said that it is not."""
+
+    async def close(self) -> None:
+        """Nothing runs."""
+
     async def keys(self, tenant: str, provider: str) -> list[ProviderKey]:
         """The tenant's keys at this provider, sorted by id."""
         return [_content(entry)[0] for entry in self._look(tenant, provider).values()]
@@ -162,14 +175,11 @@ class KeystoreReader:
             raise KeyNotFound(f"there is no key {key}")
         return _content(entry)[1]
 
-    def refresh(self, name: KeyName | None = None) -> None:
-        """Forget this key's value, or all values: the next question reads the files."""
-        if name is None:
-            self._seen.clear()
-            return
+    def refresh(self, name: KeyName) -> None:
+        """Forget this key's value: the next question for it or its neighbours looks at the files."""
         seen = self._seen.get((name.tenant, name.provider))
         if seen is not None:
-            seen.checked = float("-inf")
+            seen.checked = -math.inf
             seen.loaded = {id: entry for id, entry in seen.loaded.items() if id != name.id}
 
     def _look(self, tenant: str, provider: str) -> dict[str, _Loaded]:

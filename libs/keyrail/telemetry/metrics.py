@@ -68,6 +68,12 @@ EVENT_RETRIES = Counter("keyrail_event_retries", "Event publishes tried again", 
 BUS_RECONNECTS = Counter("keyrail_nats_reconnects", "Reconnections to NATS")
 # Counter: errors that the NATS client reported, by class.
 BUS_ERRORS = Counter("keyrail_nats_errors", "Errors of the NATS client", ["error"])
+# Gauge: 1 for the state that Vault is in as this process sees it, 0 for the others.
+VAULT_STATE = Gauge("keyrail_vault_state", "How Vault answers", ["state"])
+# Counter: calls of Vault, by how they ended; "ok" counts what is not there as well.
+VAULT_CALLS = Counter("keyrail_vault_calls", "Calls of Vault", ["result"])
+# Gauge: seconds since the provider keys that were confirmed longest ago were; they end at the hard TTL.
+VAULT_STALE_SECONDS = Gauge("keyrail_vault_stale_seconds", "Age of the oldest cached provider keys")
 
 
 def counter(metric: Counter, *labels: str) -> Count:

@@ -12,8 +12,8 @@ from keyrail.bus.errors import BusError
 from keyrail.bus.liveness import Hearing, Heart
 from keyrail.contracts import streams
 from keyrail.http.server import HttpServer
-from keyrail.keys.base import KeyStoreError, KeyWriter
-from keyrail.keys.keystore import KeystoreWriter
+from keyrail.keys import stores
+from keyrail.keys.base import KeyStoreError
 from keyrail.providers import registry
 from keyrail_control import gather, providers
 from keyrail_control.api import table
@@ -41,11 +41,11 @@ class Control:
         self._bus = bus
         self._settings = settings
         self._look_s = look_s
+        writer = self._writer = stores.writer(settings)
         self._heart = Heart(bus)
         self._hearing = Hearing(bus, ("ingress", "router", "provider-worker", "cost-accounting"))
         self._leaving = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
-        writer: KeyWriter = KeystoreWriter(settings.keystore)
         questions = Questions(bus)
         spent = Bucket(bus, streams.BUDGETS.name)
         self._keys = ProviderKeys(
@@ -86,6 +86,7 @@ class Control:
 
     async def start(self) -> None:
         """Publish, then listen."""
+        await self._writer.open()
         await self._keys.publish(at_start=True)
         config = self._settings.config
         await self._configuration.begin(
@@ -107,6 +108,7 @@ class Control:
             await self._looking
         if self._server is not None:
             await self._server.stop()
+        await self._writer.close()
         await self._heart.stop()
 
     async def _look(self) -> None:

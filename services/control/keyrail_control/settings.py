@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from keyrail.keys.settings import KeyStoreSettings
 from keyrail.runtime.settings import ServiceSettings
 
 
-class ControlSettings(ServiceSettings):
+class ControlSettings(ServiceSettings, KeyStoreSettings):
     """`admin_port` counts only without an inherited socket; `sandbox_url` None: there is no sandbox."""
 
     admin_port: int = 0
     config: Path | None = None
-    keystore: Path = Path(".keyrail/keystore")
     sandbox_url: str | None = None
 
     @property

@@ -18,6 +18,14 @@ SCALABLE = ("ingress", "router", "provider-worker")
 
 
 @dataclass(frozen=True, slots=True)
+class Vault:
+    """What the two services that speak to Vault are told; nobody else is told anything of it."""
+
+    worker: Mapping[str, str]
+    control: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Places:
     """Where things are in this run."""
 
@@ -31,6 +39,7 @@ class Places:
     sandbox_fd: int
     tls: tuple[Path, Path] | None  # certificate and key of ingress
     lock_fd: int  # held by all that write to the home, so that nobody else starts on it before they ended
+    vault: Vault | None = None  # None: the keystore in the home holds the provider keys
 
 
 def go_runtime(cores: int) -> dict[str, str]:
@@ -74,10 +83,10 @@ def services(
         passed = (places.lock_fd,) if exclusive else ()
         return Spec(name, command, variables, listen_fd=fd, exclusive=exclusive, passed=passed)
 
-    control = {"KEYRAIL_KEYSTORE": str(home.keystore), "KEYRAIL_SANDBOX_URL": places.sandbox_url}
+    reads, writes = _key_store(home, places.vault)
+    control = {**writes, "KEYRAIL_SANDBOX_URL": places.sandbox_url}
     if places.config is not None:
         control["KEYRAIL_CONFIG"] = str(places.config)
-    worker = {"KEYRAIL_KEYSTORE": str(home.keystore), "KEYRAIL_IDENTITY_FILE": str(home.identity)}
     once = [
         spec("cost-accounting", {"KEYRAIL_LEDGER": str(home.ledger)}, exclusive=True),
         spec("control", control, fd=places.admin_fd),
@@ -90,8 +99,16 @@ def services(
     ]
     ingress: dict[str, str] = dict(zip(TLS_VARIABLES, map(str, places.tls or ()), strict=False))
     scaled = {
-        "provider-worker": spec("provider-worker", worker),
+        "provider-worker": spec("provider-worker", reads),
         "router": spec("router", {}),
         "ingress": spec("ingress", ingress, fd=places.ingress_fd),
     }
     return once + [one for name, one in scaled.items() for _ in range(scale.get(name, 1))]
+
+
+def _key_store(home: Home, vault: Vault | None) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Where provider keys are: what the side that reads them is told, and the side that writes them."""
+    if vault is not None:
+        return vault.worker, vault.control
+    keystore = {"KEYRAIL_KEYSTORE": str(home.keystore)}
+    return {**keystore, "KEYRAIL_IDENTITY_FILE": str(home.identity)}, keystore

@@ -18,7 +18,7 @@ from keyrail.bus import permissions
 from keyrail_embedded import plan, setup
 from keyrail_embedded.children import Child, Spec
 from keyrail_embedded.home import Home, write_private
-from keyrail_embedded.plan import Places
+from keyrail_embedded.plan import Places, Vault
 
 READY_S = 60.0
 
@@ -42,7 +42,8 @@ class Supervisor:
         environment: Mapping[str, str],
         scale: Mapping[str, int],
         say: Say,
-        tls: tuple[Path, Path] | None,
+        tls: tuple[Path, Path] | None = None,
+        vault: Vault | None = None,
     ) -> None:
         self._home = home
         self._listener = listener
@@ -53,6 +54,7 @@ class Supervisor:
         self._say = say
         self._tls = tls
         self._config = config
+        self._vault = vault
         self._children: list[Child] = []
         self._stop = asyncio.Event()
         self._announced = False
@@ -128,6 +130,7 @@ class Supervisor:
             admin_fd=self._admin.fileno(),
             sandbox_fd=self._sandbox.fileno(),
             tls=self._tls,
+            vault=self._vault,
             lock_fd=self._home.lock_fd,
         )
         return places, passwords[permissions.ADMIN]

@@ -16,9 +16,10 @@ from keyrail.config import document
 from keyrail.config.problems import ConfigError
 from keyrail.contracts.config import ConfigView
 from keyrail.http.tls import TlsError
-from keyrail.keys import environment
-from keyrail.keys.base import InvalidKey, KeyStoreError
-from keyrail.keys.keystore import KeystoreWriter
+from keyrail.keys import environment, stores
+from keyrail.keys.base import InvalidKey, KeyStoreError, KeyStoreUnavailable
+from keyrail.keys.secret import Secret
+from keyrail.keys.settings import KeyStoreSettings
 from keyrail.providers import registry
 from keyrail_embedded.home import Home, HomeInUse
 from keyrail_embedded.plan import SCALABLE
@@ -27,6 +28,8 @@ from keyrail_embedded.supervisor import Say, Supervisor
 
 ENVIRONMENT_KEY = "env"
 TENANT = "default"
+STORE_S = 10.0
+"""How long a store of keys may take to be there before the stack is started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,11 @@ def _locked(home: Home, settings: EmbeddedSettings, wanted: _Wanted, say: Say) -
         say(f"{error}; `keyrail keystore restore` puts an identity back from its backup")
         return 1
     outer = dict(os.environ)  # noqa: TID251
-    clean = _take_keys(home, outer, _variables(wanted.view), say)
+    try:
+        clean = _take_keys(settings.key_writer(home.keystore), outer, _variables(wanted.view), say)
+    except (KeyStoreUnavailable, TimeoutError) as error:
+        say(f"the keys in the environment can't be stored: {error or 'Vault can not be used'}")
+        return 1
     if clean is not None:
         home.release()
         os.execve(sys.executable, sys.orig_argv, clean)  # noqa: S606 - once more, without keys in /proc
@@ -102,7 +109,9 @@ def _locked(home: Home, settings: EmbeddedSettings, wanted: _Wanted, say: Say) -
         say(f"port {settings.port} can't be had ({why}); choose another KEYRAIL_PORT")
         return 1
     children = {k: v for k, v in environment.scrubbed(outer).items() if not k.startswith("KEYRAIL_")}
-    supervisor = Supervisor(home, listener, settings.config_file(), children, wanted.scale, say, wanted.tls)
+    supervisor = Supervisor(
+        home, listener, settings.config_file(), children, wanted.scale, say, wanted.tls, settings.vault()
+    )
     return asyncio.run(supervisor.run())
 
 
@@ -115,25 +124,34 @@ def _variables(view: ConfigView) -> dict[str, str]:
 
 
 def _take_keys(
-    home: Home, outer: Mapping[str, str], names: Mapping[str, str], say: Say
+    store: KeyStoreSettings, outer: Mapping[str, str], names: Mapping[str, str], say: Say
 ) -> dict[str, str] | None:
-    """Put provider keys of the environment into the keystore, under the id `env`.
+    """Put provider keys of the environment into the key store, under the id `env`.
 
-    Returns the environment without them, None when there were none.
+    Returns the environment without them, None when there were none. Raises KeyStoreUnavailable, TimeoutError.
     """
     found = environment.found(outer, names)
     if not found:
         return None
-    writer = KeystoreWriter(home.keystore)
-    for provider, value in found.items():
-        try:
-            asyncio.run(writer.put(TENANT, provider, ENVIRONMENT_KEY, value))
-        except InvalidKey as error:
-            say(f"the key for {provider} in the environment is not taken: {error}")
-            continue
-        say(f"took the key for {provider} from the environment into the keystore (id {ENVIRONMENT_KEY})")
+    asyncio.run(_store(store, found, say))
     values = {value.reveal() for value in found.values()}  # one may be there under another name too
     return {n: value for n, value in outer.items() if n not in names and value.strip() not in values}
+
+
+async def _store(store: KeyStoreSettings, found: Mapping[str, Secret], say: Say) -> None:
+    place = "the keystore" if store.vault_addr is None else "Vault"
+    writer = stores.writer(store)
+    try:
+        await asyncio.wait_for(writer.open(), STORE_S)
+        for provider, value in found.items():
+            try:
+                await writer.put(TENANT, provider, ENVIRONMENT_KEY, value)
+            except InvalidKey as error:
+                say(f"the key for {provider} in the environment is not taken: {error}")
+                continue
+            say(f"took the key for {provider} from the environment into {place} (id {ENVIRONMENT_KEY})")
+    finally:
+        await writer.close()
 
 
 def _view(config: Path | None) -> ConfigView | str:

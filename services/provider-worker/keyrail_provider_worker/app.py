@@ -16,9 +16,9 @@ from keyrail.bus.views import KvView
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.config import ConfigView
 from keyrail.http.upstream import Upstream
+from keyrail.keys import stores
 from keyrail.keys.base import InvalidKey, KeyName
 from keyrail.keys.book import KeyBook
-from keyrail.keys.keystore import KeystoreReader
 from keyrail.pricing import catalogue
 from keyrail_provider_worker.attempt import Tools
 from keyrail_provider_worker.deadlines import Deadlines
@@ -39,7 +39,7 @@ class ProviderWorker:
         self._upstream = Upstream()
         self._hearing = Hearing(bus, ("ingress",))
         self._forwarder = Forwarder(bus)
-        store = self._store = KeystoreReader(settings.keystore, settings.identity_file)
+        store = self._store = stores.reader(settings)
         self._book = KeyBook()
         self._alerts = EventPublisher(bus, subjects.EVENT_ALERT)
         documents = Documents(bus, streams.KEY_HEALTH.name)
@@ -58,6 +58,7 @@ class ProviderWorker:
         """Return once slips are taken."""
         catalogue.load()  # 0.2 s that no request should wait for
         await self._upstream.open()
+        await self._store.open()
         views = (self._config, self._keys, self._outages)
         for view in views:
             view.start()
@@ -88,6 +89,7 @@ class ProviderWorker:
         await asyncio.gather(self._events.stop(), self._alerts.stop())
         await self._heart.stop()
         await self._upstream.close()
+        await self._store.close()
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
+from keyrail.keys.settings import KeyReaderSettings
 from keyrail.runtime.settings import ServiceSettings
 
 
-class WorkerSettings(ServiceSettings):
-    """`identity_file` is the private half of the keystore: only this service is given its path."""
+class WorkerSettings(ServiceSettings, KeyReaderSettings):
+    """The key store's reading side: only this service is given what opens it."""
 
-    keystore: Path = Path(".keyrail/keystore")
-    identity_file: Path = Path(".keyrail/identity.key")
     max_in_flight: int = 2_000

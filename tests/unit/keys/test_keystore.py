@@ -154,7 +154,7 @@ async def test_refresh_makes_a_change_visible_at_once(store: Store) -> None:
     await store.writer.put("default", "openai", "env", Secret("old-value"))
     assert await store.reader.value(key) == Secret("old-value")
     await store.writer.put("default", "openai", "env", Secret("new-value"))
-    store.reader.refresh()
+    store.reader.refresh(key)
     assert await store.reader.value(key) == Secret("new-value")
 
 
@@ -356,7 +356,7 @@ async def test_a_reader_sees_one_whole_value_or_another_while_it_is_replaced(sto
     await store.writer.put("default", "openai", "env", values[0])
     writing = asyncio.gather(*(store.writer.put("default", "openai", "env", value) for value in values))
     while not writing.done():
-        store.reader.refresh()
+        store.reader.refresh(key)
         assert await store.reader.value(key) in values
         await asyncio.sleep(0)
     await writing
