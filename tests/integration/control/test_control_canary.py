@@ -113,11 +113,11 @@ class Asking:
         await self("GET", f"/v1/costs?by={CANARY}&since={CANARY}", 400)
         await self("POST", "/v1/config/apply", 400, {"text": "", "filename": CANARY * 20})
 
-    async def store_away(self, keystore: Path) -> None:
+    async def store_away(self, home: Home) -> None:
         """A key that can't be stored."""
-        keystore.rename(keystore.with_name("away"))
+        away = home.keystore.rename(home.path / "away")
         await self("POST", "/v1/keys", 503, {"provider": "openai", "id": "third", "value": CANARY})
-        keystore.with_name("away").rename(keystore)
+        away.rename(home.keystore)
 
     async def virtual_keys(self, first: str) -> tuple[str, ...]:
         """A virtual key's life, and all of them where they do not belong. Returns what was shown."""
@@ -142,7 +142,7 @@ async def test_no_secret_is_anywhere_but_in_the_one_answer_that_shows_it(
     spy, worker = await captured(nats, seen), await answering_worker(nats)
     ask = Asking(await begin(), seen)
     await ask.provider_keys()
-    await ask.store_away(home.keystore)
+    await ask.store_away(home)
     virtual = await ask.virtual_keys(home.default_key.key)
     seen.texts.append(("metrics", (await ask.control.http.get("/metrics")).content))
     await spy.flush()
