@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from support.control import Begin, Home
+from support.control import Begin, Controlled, Home
 from support.nats import NatsServer
 
 from keyrail.bus.permissions import ADMIN
@@ -71,79 +71,95 @@ async def answering_worker(nats: NatsServer) -> Any:
     return worker
 
 
+class Asking:
+    """Asks, and keeps the answers among what is searched."""
+
+    def __init__(self, control: Controlled, seen: Seen) -> None:
+        self.control = control
+        self.seen = seen
+
+    async def __call__(self, method: str, path: str, expect: int, body: object = None) -> None:
+        answer = await self.control.ask(method, path, body, expect=expect)
+        self.seen.texts.append((f"answer {method} {expect}", repr(answer).encode()))
+
+    async def provider_keys(self) -> None:
+        """A key's life, and what goes wrong: its value misplaced, misshapen, in the wrong company."""
+        new = {"provider": "openai", "id": "main", "value": CANARY}
+        await self("POST", "/v1/keys", 201, new)
+        await self("POST", "/v1/keys", 409, new)
+        await self("POST", f"{KEY}/rotate", 200, {"value": OTHER})
+        await self("POST", f"{KEY}/test", 200)
+        await self("GET", "/v1/keys", 200)
+        for wrong in (
+            new | {"value": CANARY + "\n"},
+            new | {"value": [CANARY]},
+            new | {"value": CANARY * 1000},
+            new | {"id": CANARY},
+            new | {"provider": CANARY},
+            new | {"tenant": CANARY},
+            new | {"weight": CANARY},
+            new | {CANARY: 1},
+            {"provider": "openai", "id": CANARY},
+        ):
+            await self("POST", "/v1/keys", 400, wrong)
+        await self("POST", f"/v1/keys/default/openai/{CANARY}/rotate", 400, {"value": CANARY})
+        await self("POST", "/v1/keys/default/openai/other/rotate", 404, {"value": CANARY})
+        for wrong_place in (f"/v1/keys/default/openai/{LOWER}", f"/v1/keys/default/{LOWER}/x"):
+            await self("DELETE", wrong_place, 404)
+            await self("PUT", wrong_place, 405)
+            await self("POST", f"{wrong_place}/test", 404)
+            await self("POST", f"{wrong_place}/rotate", 404, {"value": CANARY})
+        await self("GET", f"/v1/costs?{CANARY}=1", 400)
+        await self("GET", f"/v1/costs?by={CANARY}&since={CANARY}", 400)
+        await self("POST", "/v1/config/apply", 400, {"text": "", "filename": CANARY * 20})
+
+    async def store_away(self, home: Home) -> None:
+        """A key that can't be stored."""
+        away = home.keystore.rename(home.path / "away")
+        await self("POST", "/v1/keys", 503, {"provider": "openai", "id": "third", "value": CANARY})
+        away.rename(home.keystore)
+
+    async def virtual_keys(self, first: str) -> tuple[str, ...]:
+        """A virtual key's life, and all of them where they do not belong. Returns what was shown."""
+        shown = await self.control.post("/v1/tokens", {"budgets": ["10/day"]}, expect=201)
+        rotated = await self.control.post(f"/v1/tokens/{shown['id']}/rotate", {"overlap": "1h"})
+        secrets = (shown["key"], rotated["key"], first)
+        await self("GET", "/v1/tokens", 200)
+        for key in secrets:
+            await self("POST", f"/v1/tokens/{key}/rotate", 404)
+            await self("DELETE", f"/v1/tokens/{key}", 404)
+            await self("POST", "/v1/tokens", 400, {"team": key + "!"})
+            refused = await self.control.http.get("/v1/tokens", headers={"authorization": f"Bearer {key}"})
+            self.seen.texts.append(("refusal", refused.content))
+        await self("DELETE", f"/v1/tokens/{shown['id']}", 200)
+        return secrets
+
+
 async def test_no_secret_is_anywhere_but_in_the_one_answer_that_shows_it(
     begin: Begin, home: Home, nats: NatsServer, tmp_path: Path, records: pytest.LogCaptureFixture
 ) -> None:
     seen = Seen()
     spy, worker = await captured(nats, seen), await answering_worker(nats)
-    control = await begin()
-
-    async def ask(method: str, path: str, expect: int, body: object = None) -> Any:
-        answer = await control.ask(method, path, body, expect=expect)
-        seen.texts.append((f"{method} {expect}", repr(answer).encode()))
-        return answer
-
-    new = {"provider": "openai", "id": "main", "value": CANARY}
-    await ask("POST", "/v1/keys", 201, new)
-    await ask("POST", "/v1/keys", 409, new)
-    await ask("POST", f"{KEY}/rotate", 200, {"value": OTHER})
-    await ask("POST", f"{KEY}/test", 200)
-    await ask("GET", "/v1/keys", 200)
-    # what goes wrong: the value in the wrong place, of the wrong kind, in the wrong company
-    for wrong in (
-        new | {"value": CANARY + "\n"},
-        new | {"value": [CANARY]},
-        new | {"value": CANARY * 1000},
-        new | {"id": CANARY},
-        new | {"provider": CANARY},
-        new | {"tenant": CANARY},
-        new | {"weight": CANARY},
-        new | {CANARY: 1},
-        {"provider": "openai", "id": CANARY},
-    ):
-        await ask("POST", "/v1/keys", 400, wrong)
-    await ask("POST", f"/v1/keys/default/openai/{CANARY}/rotate", 400, {"value": CANARY})
-    await ask("POST", "/v1/keys/default/openai/other/rotate", 404, {"value": CANARY})
-    for wrong_place in (f"/v1/keys/default/openai/{LOWER}", f"/v1/keys/default/{LOWER}/x"):
-        await ask("DELETE", wrong_place, 404)
-        await ask("PUT", wrong_place, 405)
-        await ask("POST", f"{wrong_place}/test", 404)
-        await ask("POST", f"{wrong_place}/rotate", 404, {"value": CANARY})
-    await ask("GET", f"/v1/costs?{CANARY}=1", 400)
-    await ask("GET", f"/v1/costs?by={CANARY}&since={CANARY}", 400)
-    await ask("POST", "/v1/config/apply", 400, {"text": "", "filename": CANARY * 20})
-
-    shown = await control.post("/v1/tokens", {"budgets": ["10/day"]}, expect=201)
-    rotated = await control.post(f"/v1/tokens/{shown['id']}/rotate", {"overlap": "1h"})
-    virtual = (shown["key"], rotated["key"], home.default_key.key)
-    await ask("GET", "/v1/tokens", 200)
-    for key in virtual:
-        await ask("POST", f"/v1/tokens/{key}/rotate", 404)
-        await ask("DELETE", f"/v1/tokens/{key}", 404)
-        await ask("POST", "/v1/tokens", 400, {"team": key + "!"})
-        refused = await control.http.get("/v1/tokens", headers={"authorization": f"Bearer {key}"})
-        seen.texts.append(("refusal", refused.content))
-    await ask("DELETE", f"/v1/tokens/{shown['id']}", 200)
-    home.keystore.rename(tmp_path / "away")
-    await ask("POST", "/v1/keys", 503, new | {"id": "third"})
-    (tmp_path / "away").rename(home.keystore)
-    await ask("GET", "/metrics/", 404)
-    seen.texts.append(("metrics", (await control.http.get("/metrics")).content))
-
+    ask = Asking(await begin(), seen)
+    await ask.provider_keys()
+    await ask.store_away(home)
+    virtual = await ask.virtual_keys(home.default_key.key)
+    seen.texts.append(("metrics", (await ask.control.http.get("/metrics")).content))
     await spy.flush()
+
     formatter = JsonFormatter("control", "i")
-    ours = [each for each in records.records if not each.name.startswith(("httpx", "httpcore"))]
-    seen.texts += [(f"log {each.message}", formatter.format(each).encode()) for each in ours]
-    seen.texts += [(f"log {each.message}", repr(vars(each)).encode()) for each in ours]
-    seen.texts += [
-        (str(path), path.read_bytes())
-        for path in (*home.path.rglob("*"), *(tmp_path / "nats").rglob("*"))
-        if path.is_file() and path.name != "default.key"
-    ]
-    own = [where for where, _ in seen.texts if where.startswith("message $KV.")]
-    assert any("keyrail_keys" in where for where in own), "the spy saw nothing"
-    assert any("keyrail_tokens" in where for where in own)
-    assert any(where == "log admin change" for where, _ in seen.texts)
+    for record in records.records:
+        if not record.name.startswith(("httpx", "httpcore")):  # the test's own client
+            line = formatter.format(record) + repr(vars(record))
+            seen.texts.append((f"log {record.message}", line.encode()))
+    for path in (*home.path.rglob("*"), *(tmp_path / "nats").rglob("*")):
+        if path.is_file() and path.name != "default.key":
+            seen.texts.append((str(path), path.read_bytes()))
+
+    places = [where for where, _ in seen.texts]
+    assert any(where.startswith("message $KV.keyrail_keys") for where in places), "the spy saw nothing"
+    assert any(where.startswith("message $KV.keyrail_tokens") for where in places)
+    assert "log admin change" in places
     assert seen.holders(CANARY, OTHER, LOWER, *virtual) == []
     await spy.close()
     await worker.close()
