@@ -203,3 +203,49 @@ def test_a_key_with_a_passphrase_asks_nobody(files: Files) -> None:
     files.key.write_bytes(secret)
     with pytest.raises(TlsError, match="the key has a passphrase"):
         Certificate(files.cert, files.key)
+
+
+async def test_a_stream_over_tls_waits_for_its_client(files: Files, certificate: Certificate) -> None:
+    async with serving(certificate=certificate) as served:
+        client = await served.connect(limit=1024, ssl=files.trusting())
+        client.writer.write(GET.replace(b"/a", b"/stream"))
+        request = await served.stream()
+        writable = asyncio.Event()
+        request.on_writable = writable.set
+        request.start(200, TEXT)
+        transport = client.writer.transport
+        transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue] it reads, too
+        sent = 0
+        while request.writable:
+            request.send(b"x" * 65_536)
+            sent += 65_536
+            await asyncio.sleep(0)
+            assert sent < 256 << 20
+        transport.resume_reading()  # pyright: ignore[reportAttributeAccessIssue]
+        answer = asyncio.ensure_future(client.answer())
+        await asyncio.wait_for(writable.wait(), 5)
+        request.end(b"end")
+        assert len((await answer)[2]) == sent + 3
+
+
+async def test_a_client_that_reads_nothing_more_or_leaves_is_noticed_over_tls(
+    files: Files, certificate: Certificate
+) -> None:
+    async with serving(Limits(stall_s=0.3, check_s=0.05), certificate) as served:
+        for leaves in (False, True):
+            client = await served.connect(limit=1024, ssl=files.trusting())
+            client.writer.write(GET.replace(b"/a", b"/stream"))
+            request = await served.stream()
+            gone = asyncio.Event()
+            request.on_gone = gone.set
+            request.start(200, TEXT)
+            if leaves:
+                client.writer.close()
+            else:
+                transport = client.writer.transport
+                transport.pause_reading()  # pyright: ignore[reportAttributeAccessIssue]
+            async with asyncio.timeout(5):
+                while not gone.is_set():
+                    if request.writable and not leaves:
+                        request.send(b"x" * 65_536)
+                    await asyncio.sleep(0.001)
