@@ -237,6 +237,38 @@ def test_tokens_beyond_the_reservation_are_owed() -> None:
     assert world.passed.total() == 2, "the five tokens that are left"
 
 
+def test_what_is_owed_is_taken_exactly() -> None:
+    owing = ask(window_ms=NOW, used=Share(tokens=20), held=Share(tokens=10))
+    before = LimitDocument(begins_ms=NOW, shares={"a": Share(tokens=10)})
+    after, _ = shares.change(before, Limits(tpm=10_000), owing, NOW, nobody)
+    assert after.shares == {"a": Share(tokens=20)}
+
+
+def test_what_is_held_is_good_as_long_as_its_window() -> None:
+    world = World(Limits(rpm=100))
+    world.join("a")
+    world.change("a", (0,))
+    lease = world.leases["a"]
+    assert lease.take(0, NOW + WINDOW_MS - 1, 0.0, 0.0)
+    assert not lease.take(0, NOW + WINDOW_MS, 0.0, 0.0)
+
+
+def test_a_refusal_stands_for_a_moment_for_those_that_need_as_much() -> None:
+    world = World(Limits(rpm=100, tpm=100))
+    world.join("a")
+    world.change("a", (90,))
+    lease = world.leases["a"]
+    lease.refused("tokens", 20, 1.0)
+    assert lease.full(20, NOW, 1.05) == "tokens"
+    assert lease.full(19, NOW, 1.05) is None
+    assert lease.full(20, NOW, 1.1) is None
+    assert lease.full(20, NOW + WINDOW_MS, 1.05) is None, "that was another window"
+    lease.refused("requests", 20, 1.0)
+    assert lease.full(0, NOW, 1.05) == "requests"
+    lease.refused("concurrent", 0, 2.0)
+    assert lease.full(0, NOW, 2.0) is None, "one may end at any moment"
+
+
 def test_the_end_of_a_request_of_an_old_window_changes_nothing_in_the_new_one() -> None:
     world = World(Limits(tpm=100))
     world.join("a")

@@ -18,6 +18,10 @@ SURE_S = 5.0
 """How long after a sign that the bus carries this ingress' word it may let further requests run at once: the
 others take it for dead after twice as long."""
 
+FULL_S = 0.1
+"""How long a refusal of a window stands for others that need as much, so that a client that does not wait
+costs the bus nothing."""
+
 
 def tokens_of(facts: Facts) -> int:
     """What a request is reserved before anybody knows: its prompt by estimate, its answer where it says."""
@@ -33,6 +37,8 @@ class Lease:
         "_begins_ms",
         "_changed_at_s",
         "_ends_ms",
+        "_full",
+        "_full_until_s",
         "_others",
         "_peak",
         "_used_at_s",
@@ -56,6 +62,8 @@ class Lease:
         self.running = self.held_running = 0
         self._changed_at_s = float("-inf")
         self._begins_ms = self._ends_ms = 0
+        self._full: tuple[Kind, int] = ("requests", 0)
+        self._full_until_s = float("-inf")
         self._others = Share()
         self._peak = 0
         self._used_at_s = 0.0
@@ -102,6 +110,19 @@ class Lease:
         self.running -= 1
         if tokens is not None and window_ms == self._begins_ms:
             self.tokens += tokens - reserved
+
+    def refused(self, kind: Kind, tokens: int, at_s: float) -> None:
+        """The document has refused a request that needs so many tokens."""
+        if kind != "concurrent":
+            self._full = (kind, tokens)
+            self._full_until_s = at_s + FULL_S
+
+    def full(self, tokens: int, now_ms: int, at_s: float) -> Kind | None:
+        """Which limit would refuse a request, as one was refused a moment ago in the same window."""
+        kind, needed = self._full
+        if at_s < self._full_until_s and now_ms < self._ends_ms and (kind == "requests" or tokens >= needed):
+            return kind
+        return None
 
     def ask(self, instance: str, needs: tuple[int, ...] = ()) -> Ask:
         """What to ask for, for these requests."""

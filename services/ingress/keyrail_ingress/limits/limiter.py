@@ -137,6 +137,10 @@ class Limiter:
         for lease in waiter.leases:
             place = self._places[lease.name]
             if place.asking is not None or not self._take(lease, waiter.tokens):
+                if place.asking is None and (kind := lease.full(waiter.tokens, now_ms(), time.monotonic())):
+                    waiter.ticket.cancel()
+                    waiter.then(Refused(lease, kind, waiter.tokens))
+                    return False
                 place.waiting.append(waiter)
                 self.waiting += 1
                 self._ask(place)
@@ -196,6 +200,7 @@ class Limiter:
         at = time.monotonic()
         for waiter, kind in zip(batch, granted.verdicts, strict=True):
             if kind is not None:
+                lease.refused(kind, waiter.tokens, at)
                 self._refuse(waiter, lease, kind)
                 continue
             lease.count(waiter.tokens, at)
