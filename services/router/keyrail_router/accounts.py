@@ -66,6 +66,10 @@ class Accounts:
         self._few = asyncio.Semaphore(MOST_AT_ONCE)
         self._loop_task: asyncio.Task[None] | None = None
 
+    def __len__(self) -> int:
+        """How many documents are kept in mind."""
+        return len(self._purses)
+
     def start(self) -> None:
         """Start folding and giving back."""
         self._loop_task = asyncio.create_task(self._run(), name="accounts")

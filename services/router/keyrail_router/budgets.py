@@ -61,7 +61,7 @@ class Budgets:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._router = bus.instance
-        self._accounts = Accounts(Documents(bus, streams.BUDGETS.name), bus.instance, self._alert)
+        self.accounts = Accounts(Documents(bus, streams.BUDGETS.name), bus.instance, self._alert)
         self._alerts = EventPublisher(bus, subjects.EVENT_ALERT)
         self._holds = Holds()
         self._task: asyncio.Task[None] | None = None
@@ -70,7 +70,7 @@ class Budgets:
         """Start hearing of what attempts did cost."""
         self._bus.listen(subjects.settled(self._router), self.on_settled)
         self._alerts.start()
-        self._accounts.start()
+        self.accounts.start()
         self._task = asyncio.create_task(self._look_for_overdue(), name="overdue holds")
 
     async def stop(self) -> None:
@@ -78,7 +78,7 @@ class Budgets:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._accounts.stop()
+        await self.accounts.stop()
         await self._alerts.stop()
 
     def claim(self, slip: Slip, plan: Plan, view: ConfigView) -> Claim | Failure:
@@ -177,7 +177,7 @@ class Budgets:
         parts: dict[str, Part] = {}
         for charge in slip.charges:
             budget = charge.budget
-            purse = self._accounts.purse(charge, slip.tenant, slip.received_ms)
+            purse = self.accounts.purse(charge, slip.tenant, slip.received_ms)
             part = parts.get(purse.key)
             if part is None:
                 part = parts[purse.key] = Part(purse, None, ())
@@ -195,9 +195,9 @@ class Budgets:
                 purse.held += options[-1]
             return options[-1]
         if part.hard is not None:
-            return await self._accounts.ask(purse, options, part.hard.budget)
+            return await self.accounts.ask(purse, options, part.hard.budget)
         try:
-            await self._accounts.ask(purse, (ZERO,), None)
+            await self.accounts.ask(purse, (ZERO,), None)
         except BusError as error:  # nothing depends on it but when the alert comes
             log.warning("soft budget not registered", extra={"error": str(error)})
         return options[-1]

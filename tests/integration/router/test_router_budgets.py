@@ -11,19 +11,23 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+import pytest
 from nats.aio.msg import Msg
-from support.nats import NatsServer
+from support.nats import NatsServer, eventually
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.documents import Documents
-from keyrail.contracts import streams, subjects
+from keyrail.contracts import frames, slips, streams, subjects
 from keyrail.contracts.base import now_ms
 from keyrail.contracts.budgets import Budget, SpendDocument, document_key
 from keyrail.contracts.config import ConfigView, ModelPrice, ProviderConfig
 from keyrail.contracts.failures import Failure
+from keyrail.contracts.frames import Fail, Kind
 from keyrail.contracts.ledger import HoldQuery, LedgerPage, LedgerQuery
 from keyrail.contracts.signals import HoldSettled
 from keyrail.contracts.slips import Charge, Facts, Plan, Slip, Target
+from keyrail_router import accounts
+from keyrail_router.app import Router
 from keyrail_router.budgets import Budgets
 
 VIEW = ConfigView(
@@ -260,3 +264,79 @@ async def test_a_killed_nats_server_costs_no_money_and_forgets_none(nats: NatsSe
         await at.closed(len(passed), within_s=20)
         rest = await at.many(100, charge(40))
         assert len(rest) == 40 - len(passed)
+
+
+async def test_a_lease_that_was_forgotten_in_memory_goes_on_from_its_document(
+    nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounts, "FORGET_S", -1.0)
+    async with routers(nats, 1) as at:
+        for usd in (1, 2, 3):
+            (slip,) = await at.many(1, charge(3))
+            at.settle(slip, Decimal(1))
+            document = await at.closed(usd)
+            assert document.leases[at.buses[0].instance].folded == usd
+            known = at.all[0].accounts
+            await eventually(lambda known=known: not len(known))
+        assert await at.many(1, charge(3)) == []
+
+
+class Heard:
+    """An ingress' inbox for one request."""
+
+    def __init__(self) -> None:
+        self.failure: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
+
+    async def on_frame(self, msg: Msg) -> None:
+        for frame in frames.decode(msg.data):
+            if frame.kind == Kind.FAIL:
+                self.failure.set_result(Fail.decode(frame.payload).failure)
+
+
+async def sent(nats: NatsServer, **changes: Any) -> tuple[Failure, SpendDocument]:
+    """What a whole router, without any worker, answers to a request, and the document then."""
+    control, ingress, bus = [await nats.bus(name) for name in ("control", "ingress", "router")]
+    await (await control.js.key_value(streams.CONFIG.name)).put("current", VIEW.encode())
+    router = Router(bus)
+    await router.start()
+    heard, now = Heard(), now_ms()
+    inbox = f"{ingress.inbox}.r.1"
+    ingress.listen(inbox, heard.on_frame)
+    slip = Slip(
+        request_id="r",
+        inbox=inbox,
+        tenant="t",
+        key_id="k",
+        received_ms=now,
+        deadline_ms=now + 60_000,
+        take_by_ms=now + 3_000,
+        facts=Facts(model="own/m", input_tokens_most=1, max_output_tokens=2),
+        charges=(charge(10),),
+    )
+    await ingress.publish(subjects.REQUEST, slips.pack(slip.replace(**changes), b"{}"))
+    failure = await asyncio.wait_for(heard.failure, 10)
+    await router.drain()
+    found = await Documents(control, streams.BUDGETS.name).get(document_key("key.k", "day", now))
+    for each in (control, ingress, bus):
+        await each.close()
+    return failure, SpendDocument.decode(found) if found else SpendDocument()
+
+
+async def test_where_no_worker_is_nothing_stays_held(nats: NatsServer) -> None:
+    failure, document = await sent(nats)
+    assert failure.code == "no_worker"
+    assert document == SpendDocument()
+
+
+async def test_a_request_that_no_budget_pays_for_is_refused(nats: NatsServer) -> None:
+    failure, document = await sent(nats, charges=(charge(1),))
+    assert (failure.kind, failure.status) == ("budget", 429)
+    assert document == SpendDocument(alerted=("1",))
+
+
+async def test_a_key_that_may_not_ask_for_a_model_is_refused_before_its_budget_is_looked_at(
+    nats: NatsServer,
+) -> None:
+    failure, document = await sent(nats, models=("other/*",))
+    assert (failure.kind, failure.status, failure.code) == ("denied", 403, "model_not_allowed")
+    assert document == SpendDocument()
