@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from nats.errors import Error as NatsError
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import APIError, KeyNotFoundError, KeyWrongLastSequenceError
 from nats.js.kv import KeyValue
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.errors import BusError, BusUnavailable
 
 MOST_TRIES = 50
+_WRONG_LAST_SEQUENCE = 10071  # nats-server's own number for it
 _T = TypeVar("_T")
 
 Change = Callable[[bytes | None], tuple[bytes | None, _T]]
@@ -56,8 +57,10 @@ class Documents:
             if before is None or not unwanted(before):
                 return False
             await bucket.delete(key, last=revision)
-        except KeyWrongLastSequenceError:
-            return False  # somebody changed it since: what it is now nobody has looked at
+        except APIError as error:
+            if error.err_code == _WRONG_LAST_SEQUENCE:
+                return False  # somebody changed it since: what it is now nobody has looked at
+            raise BusUnavailable(f"the document could not be removed: {error.err_code}") from error
         except (NatsError, TimeoutError, OSError) as error:
             raise BusUnavailable(f"the document could not be removed: {type(error).__name__}") from error
         return True

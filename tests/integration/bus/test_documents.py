@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from nats.js.kv import KeyValue
 from support.nats import NatsServer
 
 from keyrail.bus.documents import Documents
@@ -50,3 +51,41 @@ async def test_a_service_without_permission_can_not_change_documents(nats: NatsS
     with pytest.raises(BusError):
         await Documents(bus, streams.BUDGETS.name).change("a", _one_more)
     await bus.close()
+
+
+async def test_only_an_unwanted_document_is_removed(nats: NatsServer) -> None:
+    bus = await nats.bus("router")
+    documents = Documents(bus, streams.BUDGETS.name)
+    assert not await documents.remove("a", lambda _: True), "there is none"
+    await documents.change("a", _one_more)
+    assert not await documents.remove("a", lambda seen: seen == b"2")
+    assert await documents.get("a") == b"1"
+    assert await documents.remove("a", lambda seen: seen == b"1")
+    assert await documents.get("a") is None
+    assert await documents.change("a", _one_more) == 1
+    await bus.close()
+
+
+async def test_a_document_that_changed_since_it_was_looked_at_is_not_removed(nats: NatsServer) -> None:
+    here, there = await nats.bus("router"), await nats.bus("router")
+    documents = Documents(here, streams.BUDGETS.name)
+    await documents.change("a", _one_more)
+    changing = asyncio.Event()
+
+    async def change() -> None:
+        await changing.wait()
+        await Documents(there, streams.BUDGETS.name).change("a", _one_more)
+
+    other = asyncio.create_task(change())
+
+    async def read(bucket: KeyValue, key: str) -> tuple[bytes | None, int | None]:
+        entry = await bucket.get(key)
+        changing.set()
+        await other
+        return entry.value, entry.revision
+
+    documents._read = read  # pyright: ignore[reportPrivateUsage]
+    assert not await documents.remove("a", lambda _: True)
+    assert await Documents(there, streams.BUDGETS.name).get("a") == b"2"
+    await here.close()
+    await there.close()
