@@ -137,15 +137,12 @@ def found_in(stack: Stack, bao: OpenBao) -> list[str]:
     return [str(path) for path in files if any(secret in content(path) for secret in secrets)]
 
 
-async def test_only_worker_and_control_are_told_of_vault_each_of_its_own_role(
-    make_stack: Callable[..., Stack], bao: OpenBao, upstream: Provider
-) -> None:
-    stack = await make_stack(config(upstream), environment=told(bao)).start()
-    processes = stack.run_file()["processes"]
-    seen = {process["service"]: environment(process["pid"]) for process in processes}
+def assert_told_of_its_own_role_alone(stack: Stack, bao: OpenBao) -> None:
+    seen = {process["service"]: environment(process["pid"]) for process in stack.run_file()["processes"]}
     assert {service for service, text in seen.items() if "VAULT" in text} == {"provider-worker", "control"}
     roles = {name: str(bao.directory / name) for name in ("provider-worker", "control")}
     assert roles["provider-worker"] in seen["provider-worker"]
+    assert roles["control"] in seen["control"]
     assert roles["control"] not in seen["provider-worker"]
     assert roles["provider-worker"] not in seen["control"]
     assert "KEYSTORE" not in "".join(seen.values())
@@ -163,6 +160,7 @@ async def test_a_key_of_the_environment_goes_into_vault(
     assert heard(upstream) == OLD
     stored = bao.ask("GET", "llm/data/tenants/default/providers/my-vllm/env")["data"]["data"]
     assert stored == {"api_key": OLD, "weight": 1}
+    assert_told_of_its_own_role_alone(stack, bao)
     assert not list((stack.home / "keystore").glob("default/**/*.age"))
     assert found_in(stack, bao) == []
 

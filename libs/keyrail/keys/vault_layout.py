@@ -79,9 +79,7 @@ def key(name: KeyName, stored: dict[str, Any]) -> tuple[ProviderKey, Secret] | s
     """
     where = path(name)
     api_key = stored.get("api_key")
-    weight: Any = stored.get("weight", 1)
-    if isinstance(weight, str) and weight.isascii() and weight.isdigit() and len(weight) < 10:
-        weight = int(weight)
+    weight = _number(stored.get("weight", 1))
     if type(api_key) is not str:
         return f"{where}: has no api_key"
     value = Secret(api_key)
@@ -90,3 +88,10 @@ def key(name: KeyName, stored: dict[str, Any]) -> tuple[ProviderKey, Secret] | s
     except InvalidKey as error:
         return f"{where}: holds what is not a key: {error}"
     return ProviderKey(name.tenant, name.provider, name.id, weight), value
+
+
+def _number(stored: Any) -> Any:
+    """A weight that is text as a number; all else as it is."""
+    if isinstance(stored, str) and stored.isascii() and stored.isdigit() and len(stored) < 10:
+        return int(stored)
+    return stored
