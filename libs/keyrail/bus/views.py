@@ -10,6 +10,7 @@ from nats.errors import Error as NatsError
 from nats.js.kv import KeyValue
 
 from keyrail.bus.connection import Bus
+from keyrail.bus.tasks import end
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +47,7 @@ class KvView:
     async def stop(self) -> None:
         """Stop watching."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     async def _reconnected(self) -> None:
         self._again.set()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 
 from keyrail.bus.connection import Bus
+from keyrail.bus.tasks import end
 from keyrail.contracts import streams
 from keyrail_cost_accounting import memory
 from keyrail_cost_accounting.answers import Answers
@@ -77,9 +78,7 @@ class CostAccounting:
 
     async def drain(self) -> None:
         """Fetch no more, finish and acknowledge the batch in hand, stop answering."""
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await end(*self._background)
         self._consumer.stop()
         try:
             await self.wait()
