@@ -11,6 +11,7 @@ import socket
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -31,6 +32,16 @@ class Say(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to run. `tls`: files of the certificate and its key. `vault` None: the keystore holds the keys."""
+
+    config: Path | None
+    scale: Mapping[str, int]
+    tls: tuple[Path, Path] | None = None
+    vault: Vault | None = None
+
+
 class Supervisor:
     """One run of the stack on a locked and prepared home."""
 
@@ -38,23 +49,17 @@ class Supervisor:
         self,
         home: Home,
         listener: socket.socket,
-        config: Path | None,
         environment: Mapping[str, str],
-        scale: Mapping[str, int],
+        wanted: Wanted,
         say: Say,
-        tls: tuple[Path, Path] | None = None,
-        vault: Vault | None = None,
     ) -> None:
         self._home = home
         self._listener = listener
         self._admin = _listen()
         self._sandbox = _listen()
         self._environment = environment
-        self._scale = scale
+        self._wanted = wanted
         self._say = say
-        self._tls = tls
-        self._config = config
-        self._vault = vault
         self._children: list[Child] = []
         self._stop = asyncio.Event()
         self._announced = False
@@ -77,7 +82,7 @@ class Supervisor:
         await self._start(plan.nats_server(self._home, places, environment), 0)
         await setup.apply(places.nats_url, admin_password)
         numbers: Counter[str] = Counter()
-        for spec in plan.services(self._home, places, environment, self._scale):
+        for spec in plan.services(self._home, places, environment, self._wanted.scale):
             await self._start(spec, numbers[spec.service])
             numbers[spec.service] += 1
         self._write_run()
@@ -125,12 +130,12 @@ class Supervisor:
             nats_config=config,
             nats_binary=Path(binary),
             sandbox_url=f"{self._url(self._sandbox)}/v1",
-            config=self._config.absolute() if self._config else None,
+            config=self._wanted.config.absolute() if self._wanted.config else None,
             ingress_fd=self._listener.fileno(),
             admin_fd=self._admin.fileno(),
             sandbox_fd=self._sandbox.fileno(),
-            tls=self._tls,
-            vault=self._vault,
+            tls=self._wanted.tls,
+            vault=self._wanted.vault,
             lock_fd=self._home.lock_fd,
         )
         return places, passwords[permissions.ADMIN]
@@ -162,7 +167,7 @@ class Supervisor:
 
     def _public_url(self) -> str:
         url = self._url(self._listener)
-        return url.replace("http:", "https:", 1) if self._tls else url
+        return url.replace("http:", "https:", 1) if self._wanted.tls else url
 
     @staticmethod
     def _url(listener: socket.socket) -> str:

@@ -24,7 +24,7 @@ from keyrail.providers import registry
 from keyrail_embedded.home import Home, HomeInUse
 from keyrail_embedded.plan import SCALABLE
 from keyrail_embedded.settings import EmbeddedSettings
-from keyrail_embedded.supervisor import Say, Supervisor
+from keyrail_embedded.supervisor import Say, Supervisor, Wanted
 
 ENVIRONMENT_KEY = "env"
 TENANT = "default"
@@ -33,12 +33,11 @@ STORE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class _Asked:
     """All that was asked for, checked."""
 
-    scale: Mapping[str, int]
     view: ConfigView
-    tls: tuple[Path, Path] | None
+    wanted: Wanted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,9 +56,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run in the foreground until Ctrl-C or SIGTERM. Returns the exit code."""
     say = _say_json if arguments.json else _say
     settings = EmbeddedSettings()
-    wanted = _wanted(settings, arguments.scale)
-    if isinstance(wanted, str):
-        say(wanted)
+    asked = _asked(settings, arguments.scale)
+    if isinstance(asked, str):
+        say(asked)
         return 2
     home = Home(settings.home)
     try:
@@ -68,12 +67,12 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"{home.path} is in use: {error}. Stop that one, or choose another KEYRAIL_HOME.")
         return 1
     try:
-        return _locked(home, settings, wanted, say)
+        return _locked(home, settings, asked, say)
     finally:
         home.release()
 
 
-def _wanted(settings: EmbeddedSettings, scale: list[str]) -> _Wanted | str:
+def _asked(settings: EmbeddedSettings, scale: list[str]) -> _Asked | str:
     """What was asked for, or what is wrong with it."""
     numbers = _scale(scale)
     if isinstance(numbers, str):
@@ -82,12 +81,12 @@ def _wanted(settings: EmbeddedSettings, scale: list[str]) -> _Wanted | str:
     if isinstance(view, str):
         return view
     try:
-        return _Wanted(numbers, view, settings.tls_files())
+        return _Asked(view, Wanted(settings.config_file(), numbers, settings.tls_files(), settings.vault()))
     except TlsError as error:
         return str(error)
 
 
-def _locked(home: Home, settings: EmbeddedSettings, wanted: _Wanted, say: Say) -> int:
+def _locked(home: Home, settings: EmbeddedSettings, asked: _Asked, say: Say) -> int:
     try:
         home.prepare()
     except KeyStoreError as error:
@@ -95,7 +94,7 @@ def _locked(home: Home, settings: EmbeddedSettings, wanted: _Wanted, say: Say) -
         return 1
     outer = dict(os.environ)  # noqa: TID251
     try:
-        clean = _take_keys(settings.key_writer(home.keystore), outer, _variables(wanted.view), say)
+        clean = _take_keys(settings.key_writer(home.keystore), outer, _variables(asked.view), say)
     except (KeyStoreUnavailable, TimeoutError) as error:
         say(f"the keys in the environment can't be stored: {error or 'Vault can not be used'}")
         return 1
@@ -109,9 +108,7 @@ def _locked(home: Home, settings: EmbeddedSettings, wanted: _Wanted, say: Say) -
         say(f"port {settings.port} can't be had ({why}); choose another KEYRAIL_PORT")
         return 1
     children = {k: v for k, v in environment.scrubbed(outer).items() if not k.startswith("KEYRAIL_")}
-    supervisor = Supervisor(
-        home, listener, settings.config_file(), children, wanted.scale, say, wanted.tls, settings.vault()
-    )
+    supervisor = Supervisor(home, listener, children, asked.wanted, say)
     return asyncio.run(supervisor.run())
 
 

@@ -41,7 +41,13 @@ class Store:
         self.seen = dict(values)
         self.late_s = 0.0
 
-    def refresh(self, name: KeyName | None = None) -> None:
+    async def open(self) -> None:
+        """It is open."""
+
+    async def close(self) -> None:
+        """There is nothing to close."""
+
+    def refresh(self, name: KeyName) -> None:
         asyncio.get_running_loop().call_later(self.late_s, self.seen.update, self.values)
 
     async def keys(self, tenant: str, provider: str) -> list[ProviderKey]:
