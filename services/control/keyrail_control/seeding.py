@@ -68,9 +68,9 @@ class Seeder:
             if await self._bucket.get(key) is not None:
                 continue
             since, _ = period_bounds(each.per, now)
-            query = SpendQuery(tenant=each.tenant, team=each.team, since_ms=since)
+            query = SpendQuery(tenant=each.tenant, team=each.team, since_ms=since, until_ms=now)
             spent = _cost(await self._ask(LedgerQuery(query=query)))
-            await self._bucket.write(key, SpendDocument(closed_usd=spent).encode(), None)
+            await self._bucket.write(key, SpendDocument(closed_usd=spent, seeded_ms=now).encode(), None)
 
 
 def _cost(page: LedgerPage) -> Decimal:

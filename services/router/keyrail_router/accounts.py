@@ -26,6 +26,9 @@ IDLE_S = 1.0
 FORGET_S = 60.0
 """After so long at rest an account is read anew when it is needed."""
 MOST_AT_ONCE = 16
+SURE_S = 5.0
+"""How long a lease is good without a change of its document: cost-accounting takes those of a router back
+that was silent for three times as long."""
 
 OnAlert = Callable[[str, str, Budget], None]
 """Is told the tenant, the document's key and the budget."""
@@ -33,12 +36,13 @@ OnAlert = Callable[[str, str, Budget], None]
 
 @dataclass(slots=True, eq=False)
 class Purse(Account):
-    """An account with those who wait for it. `used_at`: monotonic, seconds."""
+    """An account with those who wait for it. `used_at`, and `changed_at` of the document: monotonic, s."""
 
     key: str = ""
     tenant: str = ""
     at: tuple[str, str] = ("", "")  # scope and period
     used_at: float = 0.0
+    changed_at: float = float("-inf")
     waiting: list[tuple[Ask, asyncio.Future[Decimal | None]]] = field(
         default_factory=list[tuple[Ask, asyncio.Future[Decimal | None]]]
     )
@@ -162,6 +166,7 @@ class Accounts:
 
     async def _change(self, purse: Purse, asks: list[Ask], *, keep: bool) -> list[Decimal | None]:
         due: list[Budget] = []
+        began = time.monotonic()
 
         def change(before: bytes | None) -> tuple[bytes | None, Revision]:
             document = SpendDocument.decode(before) if before else SpendDocument()
@@ -184,6 +189,7 @@ class Accounts:
                 self._on_alert(purse.tenant, purse.key, budget)
         metrics.counter(metrics.BUDGET_CHANGES, "changed" if revision.changed else "same").inc()
         lease.commit(purse, revision)
+        purse.changed_at = began
         return revision.amounts
 
     async def _leave(self, purse: Purse) -> None:

@@ -26,7 +26,7 @@ from keyrail.contracts.signals import HoldSettled
 from keyrail.contracts.slips import Charge, Hold, Plan, Slip
 from keyrail.telemetry import metrics
 from keyrail_router import charging
-from keyrail_router.accounts import Accounts, Purse, alert_id
+from keyrail_router.accounts import SURE_S, Accounts, Purse, alert_id
 from keyrail_router.holds import Holds
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Budgets:
             purse.used_at = now
             purse.soft = part.soft
             purse.limit = part.hard.budget.usd if part.hard is not None else None
-            ready = ready and not _lacks(part, needed)
+            ready = ready and not _lacks(part, needed, now)
         if ready:
             for part in claim.parts:
                 if part.hard is not None:
@@ -190,7 +190,7 @@ class Budgets:
 
     async def _from(self, part: Part, options: tuple[Decimal, ...]) -> Decimal | None:
         purse = part.purse
-        if not _lacks(part, options[-1]):
+        if not _lacks(part, options[-1], time.monotonic()):
             if part.hard is not None:
                 purse.held += options[-1]
             return options[-1]
@@ -253,12 +253,14 @@ _UNLIMITED = Decimal(10**9)
 """Of a request that only soft budgets apply to: any of its targets may be called."""
 
 
-def _lacks(part: Part, needed: Decimal) -> bool:
-    """Whether the lease is not there, does not have so much, or others wait for it."""
+def _lacks(part: Part, needed: Decimal, now: float) -> bool:
+    """Whether the lease is not there or may not be any more, does not have so much, or others wait for it."""
     purse = part.purse
     if not purse.loaded:
         return True
-    return part.hard is not None and (bool(purse.waiting) or needed > purse.free)
+    if part.hard is None:
+        return False
+    return bool(purse.waiting) or needed > purse.free or now - purse.changed_at > SURE_S
 
 
 def _give_back(taken: list[tuple[Purse, Decimal]]) -> None:

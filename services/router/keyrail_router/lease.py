@@ -119,7 +119,7 @@ def revise(
         document.closed_usd + spent - folded,
         sum((lease.granted for name, lease in document.leases.items() if name != router), ZERO),
     )
-    free = max(account.total - account.spent - account.held, ZERO)
+    free = _free(account, before, folded)
     if not asks:
         free = _kept(free, account, others) if keep else ZERO
     amounts, mine = _granted(account, others, asks, account.held + free)
@@ -165,6 +165,17 @@ def abandon(account: Account) -> None:
 def forgotten(document: SpendDocument, router: str) -> SpendDocument:
     """Without this router's lease, of which nothing is granted any more: all that it spent is closed."""
     return document.replace(leases={name: lease for name, lease in document.leases.items() if name != router})
+
+
+def _free(account: Account, before: Lease | None, folded: Decimal) -> Decimal:
+    """What is free, as far as the document grants it.
+
+    It grants less than this router believes where cost-accounting has taken it for gone: it was paused, or
+    cut off, for longer than the others wait.
+    """
+    granted = before.granted if before is not None else ZERO
+    believed = account.total - account.spent - account.held
+    return max(min(believed, granted - (account.spent - folded) - account.held), ZERO)
 
 
 def _folded(account: Account, before: Lease | None) -> Decimal:

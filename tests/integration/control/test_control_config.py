@@ -206,15 +206,19 @@ async def test_a_budget_that_is_new_begins_with_what_the_ledger_says_was_spent(
     begin: Begin, ledger: Ledger
 ) -> None:
     control = await begin()
+    before = now_ms()
 
     await control.post("/v1/config/apply", {"text": BUDGETS})
 
     now = now_ms()
     day = document_key("tenant.acme", "day", now)
     month = document_key("team.acme.search", "month", now)
-    assert await documents(control.bus) == {
-        key: SpendDocument(closed_usd=Decimal("1.25")) for key in (day, month)
+    made = await documents(control.bus)
+    assert {key: document.closed_usd for key, document in made.items()} == {
+        day: Decimal("1.25"),
+        month: Decimal("1.25"),
     }
+    assert all(before <= (document.seeded_ms or 0) <= now for document in made.values())
     asked = [each.query for each in ledger.asked]
     assert {(q.tenant, q.team) for q in asked if isinstance(q, SpendQuery)} == {
         ("acme", None),

@@ -140,6 +140,31 @@ def test_who_was_thought_gone_and_closed_goes_on_without_counting_twice() -> Non
     assert (after.closed_usd, after.leases["me"]) == (4, Lease(granted=Decimal(1), folded=Decimal(4)))
 
 
+@pytest.mark.parametrize("left", [None, Lease(granted=ZERO, folded=Decimal(1))])
+def test_who_was_thought_gone_spends_nothing_that_others_were_granted_since(left: Lease | None) -> None:
+    """What it had free is not its own any more, and what it holds for requests under way still is."""
+    account = Account(
+        limit=Decimal(10),
+        met=True,
+        loaded=True,
+        total=Decimal(9),
+        spent=Decimal(1),
+        folded=Decimal(1),
+        held=Decimal(2),
+    )
+    others = SpendDocument(
+        closed_usd=Decimal(1),
+        leases={"other": Lease(granted=Decimal(6)), **({"me": left} if left is not None else {})},
+    )
+    revision = revise(account, document=others)
+    assert revision.document.leases["me"] == Lease(granted=Decimal(2), folded=Decimal(1))
+    lease.begin(account, revision)
+    lease.commit(account, revision)
+    assert account.free == 0
+    assert revise(account, ask(2), document=revision.document).amounts == [None]
+    assert revise(account, ask(1), document=revision.document).amounts == [1]
+
+
 def test_an_account_that_was_forgotten_goes_on_from_the_document() -> None:
     account = Account()
     before = SpendDocument(closed_usd=Decimal(4), leases={"me": Lease(folded=Decimal(4))})
