@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ FACES = (completions, responses, messages)
 def config(sandbox_url: str) -> str:
     providers = "".join(
         f"  canary-{dialect.partition('-')[0]}{n}:\n"
-        f"    {{dialect: {dialect}, base_url: '{sandbox_url}', needs_key: true}}\n"
+        f"    {{dialect: {dialect}, base_url: '{sandbox_url}', needs_key: true,\n"
+        f"     prices: {{'*': {{input: 0.1, output: 0.1}}}}}}\n"
         for n, dialect in enumerate(DIALECTS)
     )
     return (
@@ -73,18 +74,20 @@ class Walk:
 
     def __init__(self, stack: Stack, key: str) -> None:
         self.seen: list[str] = []
+        self.statuses: Counter[int] = Counter()
         self._client = httpx.AsyncClient(base_url=stack.url, timeout=60.0)
         self._key = key
 
     async def ask(self, path: str, body: Body, **headers: str) -> httpx.Response:
         answer = await self._client.post(path, json=body, headers={"x-api-key": self._key, **headers})
         self.seen.append(f"{answer.headers}\n{answer.text}")
+        self.statuses[answer.status_code] += 1
         return answer
 
     async def refused(self) -> None:
         """Ways to be refused before any provider is asked."""
         path, body = completions("canary-openai0/echo", stream=False)
-        for wrong in (self._key[:-1], self._key + "x", self._key.upper(), ""):
+        for wrong in (self._key[:-1], self._key + "x", self._key.upper()):
             answer = await self._client.post(path, json=body, headers={"authorization": f"Bearer {wrong}"})
             assert answer.status_code == 401
             self.seen.append(f"{answer.headers}\n{answer.text}")
@@ -108,7 +111,10 @@ class Walk:
                 self.seen.append(chunk)
                 break
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Walk:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
 
 
@@ -128,7 +134,10 @@ class Admin:
             self.seen.append(f"{answer.headers}\n{answer.text}")
         return answer.json() if answer.headers["content-type"] == "application/json" else answer.text
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Admin:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._http.aclose()
 
 
@@ -171,37 +180,42 @@ async def test_no_key_is_anywhere_but_where_it_belongs(
 ) -> None:
     stack = await make_stack(config(sandbox_url), scale={"provider-worker": 2}).start()
     tap = Tap(stack.home, tmp_path / "tapped")
-    admin = Admin(stack)
-    for provider, n in itertools.product(names(), range(KEYS)):
-        await admin.call(
-            "POST", "/v1/keys", {"provider": provider, "id": f"k{n}", "value": f"{CANARY}{provider}-{n}"}
-        )
-    issued = await admin.call("POST", "/v1/tokens", {"team": "search", "budgets": ["100/day"]}, shown=True)
-    walk = Walk(stack, issued["key"])
-    await everywhere(walk)
-    await walk.refused()
-    await walk.leave_early()
-    assert (await walk.ask("/v1/chat/completions", chat("falls"))).status_code == 200
-    await manage(admin)
-    rotated = await admin.call("POST", f"/v1/tokens/{issued['id']}/rotate", {"overlap": "1h"}, shown=True)
-    again = Walk(stack, rotated["key"])
-    assert (await again.ask(*completions("canary-openai0/echo", stream=False))).status_code == 200
-    assert len(walk.seen) > 300
-
-    await stack.all_settled(())
-    pids = [p["pid"] for p in stack.run_file()["processes"]]
-    assert stack.process is not None
-    places = canary.processes_of([stack.process.pid, *pids])
-    for each in (walk, again, admin):
-        await each.close()
-    assert stack.stop() == 0
-    heard = tap.stop()
+    try:
+        secrets, seen, public = await lead_about(stack)
+        await stack.all_settled(())
+        assert stack.process is not None
+        pids = [stack.process.pid, *(p["pid"] for p in stack.run_file()["processes"])]
+        places = canary.processes_of(pids)
+        assert stack.stop() == 0
+    finally:
+        heard = tap.stop()
     assert heard.count(b"kr.v1.call.") > 300, "the bus was listened to"
-    places |= {"answers": "\n".join([*walk.seen, *again.seen]).encode(), "said": stack.said().encode()}
-    places |= {"admin": "\n".join(admin.seen).encode(), "bus": heard}
+    places |= {"answers": "\n".join(seen).encode(), "said": stack.said().encode(), "bus": heard}
     places |= canary.files_of(stack.home) | canary.tables_of(stack.home / "ledger")
-    secrets = [CANARY, REPLACED, TESTED]
-    secrets += [key.partition("_")[2].partition("_")[2] for key in (issued["key"], rotated["key"])]
     for secret in secrets:
         assert canary.places_that_hold(secret, places) == []
-    assert canary.places_that_hold(json.dumps(issued["id"])[1:-1], places), "the search does find things"
+    assert canary.places_that_hold(public, places), "the search does find things"
+
+
+async def lead_about(stack: Stack) -> tuple[list[str], list[str], str]:
+    """Everywhere. Returns the secrets, all that anybody got to see, and something that is no secret."""
+    async with Admin(stack) as admin:
+        for provider, n in itertools.product(names(), range(KEYS)):
+            value = f"{CANARY}{provider}-{n}"
+            await admin.call("POST", "/v1/keys", {"provider": provider, "id": f"k{n}", "value": value})
+        issued = await admin.call(
+            "POST", "/v1/tokens", {"team": "search", "budgets": ["100/day"]}, shown=True
+        )
+        async with Walk(stack, issued["key"]) as walk:
+            await everywhere(walk)
+            await walk.refused()
+            await walk.leave_early()
+            assert (await walk.ask("/v1/chat/completions", chat("falls"))).status_code == 200
+            assert walk.statuses[200] > 150, walk.statuses
+            assert {400, 404, 429, 502, 503} <= walk.statuses.keys(), walk.statuses
+        await manage(admin)
+        rotated = await admin.call("POST", f"/v1/tokens/{issued['id']}/rotate", {"overlap": "1h"}, shown=True)
+        async with Walk(stack, rotated["key"]) as again:
+            assert (await again.ask(*completions("canary-openai0/echo", stream=False))).status_code == 200
+        own = [key.split("_", 2)[2] for key in (issued["key"], rotated["key"])]
+        return [CANARY, REPLACED, TESTED, *own], [*walk.seen, *again.seen, *admin.seen], issued["id"]

@@ -222,7 +222,7 @@ async def test_a_rotated_key_is_in_again_and_what_its_old_value_did_is_forgotten
     await eventually(lambda: there.healths.of(NAME) is not None)
     for worker in pair:
         worker.store.values["one"] = "sk-new"
-        worker.store.refresh()
+        worker.store.refresh(ONE)
     await put_record(nats, 2)
     await eventually(lambda: here.healths.of(NAME) is None and there.healths.of(NAME) is None)
     late = Failure(kind="auth", message="", status=502)
