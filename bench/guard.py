@@ -27,10 +27,10 @@ tenants:
   default:
     budgets: ["1000000/day", "10000000/month"]
     teams:
-      {TEAM}: {{rpm: 100000000, tpm: 100000000000, concurrent: 10000, budgets: ["1000000/day"]}}
+      {TEAM}: {{rpm: 100000000, tpm: 1000000000, concurrent: 10000, budgets: ["1000000/day"]}}
 """
 """Goes with the bench's own configuration: everything applies to the team's key, and nothing refuses."""
-ISSUE = f"--team {TEAM} --rpm 100000000 --tpm 100000000000 --concurrent 10000 --budget 1000000/day".split()
+ISSUE = f"--team {TEAM} --rpm 100000000 --tpm 1000000000 --concurrent 10000 --budget 1000000/day".split()
 
 
 class Guard(BaseModel):

@@ -45,6 +45,11 @@ def encode_all(messages: Sequence[Contract]) -> bytes:
     return _ENCODER.encode(messages)
 
 
+def decode_all(kind: type[_C], data: bytes) -> list[_C]:
+    """From a JSON array of messages. Raises ValueError for anything else."""
+    return _decoder(list[kind]).decode(data)
+
+
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
 
 

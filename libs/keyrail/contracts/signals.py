@@ -33,8 +33,9 @@ class Cancel(Contract, frozen=True, kw_only=True):
 
 
 class HoldSettled(Contract, frozen=True, kw_only=True):
-    """Worker to the router that reserved for a request: an attempt has ended. `final`: none follows it.
+    """Worker to the router that reserved for a request, in a JSON array: an attempt has ended.
 
+    `final`: none follows it.
     `cost_usd` None: unknown, so that the most the attempt could cost, `held_usd`, stays spent.
     """
 

@@ -84,6 +84,7 @@ class ProviderWorker:
         await asyncio.gather(*(subscription.drain() for subscription in self._calls))
         await self._runner.finish()
         await self._forwarder.settle()
+        self._runner.settle()
         await self._tester.finish()
         await self._healths.stop()
         await asyncio.gather(self._events.stop(), self._alerts.stop())

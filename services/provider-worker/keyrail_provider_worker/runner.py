@@ -23,6 +23,7 @@ from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import fallback, settle
 from keyrail_provider_worker.attempt import Attempt, Tools
+from keyrail_provider_worker.settlements import Settlements
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class Runner:
         self._forwarder = forwarder
         self._hearing = hearing
         self._max_in_flight = max_in_flight
+        self._settlements = Settlements(tools.bus)
         self._running: dict[str, tuple[Attempt, asyncio.Task[None]]] = {}
         self._cancelled: dict[str, tuple[int, int]] = {}
         self._reconnected_at = 0.0
@@ -58,6 +60,10 @@ class Runner:
             await asyncio.wait([task for _, task in self._running.values()])
         if self._watch is not None:
             self._watch.cancel()
+
+    def settle(self) -> None:
+        """Tell the routers at once what is not told yet: nothing comes after it."""
+        self._settlements.flush()
 
     def streams(self) -> dict[str, tuple[int, int, int]]:
         """For the heartbeat: what was sent for each attempt that runs for a second or more."""
@@ -159,12 +165,8 @@ class Runner:
     def _tell_router(self, slip: Slip, cost_usd: Decimal | None, *, final: bool) -> None:
         """What its attempt did cost, where money is held for it; lost, the router asks the ledger."""
         told = settle.hold_settled(slip, cost_usd, final=final)
-        if told is None or slip.hold is None:
-            return
-        try:
-            self._tools.bus.send(subjects.settled(slip.hold.router), told.encode())
-        except BusError as error:
-            log.warning("router not told", extra={"request_id": slip.request_id, "error": str(error)})
+        if told is not None and slip.hold is not None:
+            self._settlements.tell(slip.hold.router, told)
 
     async def _send_fail(self, slip: Slip, failure: Failure) -> None:
         """For a slip that no call was made for."""

@@ -16,7 +16,7 @@ from keyrail.bus.documents import Documents
 from keyrail.bus.errors import BusError
 from keyrail.bus.events import EventPublisher
 from keyrail.contracts import streams, subjects
-from keyrail.contracts.base import now_ms
+from keyrail.contracts.base import decode_all, now_ms
 from keyrail.contracts.budgets import ZERO, Budget
 from keyrail.contracts.config import ConfigView
 from keyrail.contracts.events import AlertRaised
@@ -145,7 +145,8 @@ class Budgets:
         self._holds.add(slip.request_id, slip.epoch, deadline_ms, usd, hard, soft)
         metrics.BUDGET_HOLDS.set(len(self._holds))
         hold = Hold(router=self._router, usd=usd if hard else _UNLIMITED, most=claim.most)
-        return slip.replace(plan=claim.plan, deadline_ms=deadline_ms, hold=hold)
+        # The charges have done their work: nobody further on reads them.
+        return slip.replace(plan=claim.plan, deadline_ms=deadline_ms, hold=hold, charges=())
 
     def release(self, slip: Slip) -> None:
         """Nobody was called for this slip and nobody will be."""
@@ -153,25 +154,21 @@ class Budgets:
             self._holds.release(slip.request_id, slip.epoch)
 
     async def on_settled(self, msg: Msg) -> None:
-        """An attempt has ended somewhere."""
+        """Attempts have ended somewhere."""
         try:
-            told = HoldSettled.decode(msg.data)
+            all_told = decode_all(HoldSettled, msg.data)
         except ValueError:
             log.error("a settlement could not be read")
             return
-        before = self._holds.overruns
-        self._holds.settle(told)
+        for told in all_told:
+            before = self._holds.overruns
+            self._holds.settle(told)
+            if self._holds.overruns > before:
+                metrics.BUDGET_OVERRUNS.inc()
+                cost, held = str(told.cost_usd), str(told.held_usd)
+                extra = {"request_id": told.request_id, "cost_usd": cost, "held_usd": held}
+                log.warning("attempt above its hold", extra=extra)
         metrics.BUDGET_HOLDS.set(len(self._holds))
-        if self._holds.overruns > before:
-            metrics.BUDGET_OVERRUNS.inc()
-            log.warning(
-                "attempt above its hold",
-                extra={
-                    "request_id": told.request_id,
-                    "cost_usd": str(told.cost_usd),
-                    "held_usd": str(told.held_usd),
-                },
-            )
 
     def _parts(self, slip: Slip) -> list[Part]:
         parts: dict[str, Part] = {}

@@ -18,7 +18,7 @@ from support.nats import NatsServer, eventually
 from keyrail.bus.connection import Bus
 from keyrail.bus.documents import Documents
 from keyrail.contracts import frames, slips, streams, subjects
-from keyrail.contracts.base import now_ms
+from keyrail.contracts.base import encode_all, now_ms
 from keyrail.contracts.budgets import Budget, SpendDocument, document_key
 from keyrail.contracts.config import ConfigView, ModelPrice, ProviderConfig
 from keyrail.contracts.failures import Failure
@@ -101,7 +101,7 @@ class Routers:
         told = HoldSettled(
             request_id=slip.request_id, epoch=0, hop=0, cost_usd=cost, held_usd=slip.hold.most[0]
         )
-        self.worker.send(subjects.settled(slip.hold.router), told.encode())
+        self.worker.send(subjects.settled(slip.hold.router), encode_all([told]))
 
     async def document(self, scope: str = "key.k") -> SpendDocument:
         found = await Documents(self.buses[0], streams.BUDGETS.name).get(document_key(scope, "day", now_ms()))

@@ -10,11 +10,12 @@ import pytest
 from nats.aio.msg import Msg
 
 from keyrail.contracts import slips, subjects
-from keyrail.contracts.base import now_ms
+from keyrail.contracts.base import decode_all, now_ms
 from keyrail.contracts.signals import Cancel, HoldSettled
 from keyrail.contracts.slips import Facts, Hold, Plan, Slip, Target
 from keyrail_provider_worker.attempt import Tools
 from keyrail_provider_worker.runner import Runner
+from keyrail_provider_worker.settlements import LINGER_S
 
 NOW = now_ms()
 SLIP = Slip(
@@ -43,7 +44,7 @@ class Wire:
         self.bus = self
 
     def send(self, subject: str, payload: bytes) -> None:
-        self.sent.append((subject, HoldSettled.decode(payload)))
+        self.sent += [(subject, told) for told in decode_all(HoldSettled, payload)]
 
     async def publish(self, subject: str, payload: bytes) -> None:
         pass
@@ -60,7 +61,9 @@ def runner(wire: Wire, most: int = 0) -> Runner:
 @pytest.mark.parametrize("late", [True, False])
 async def test_a_slip_that_is_too_late_or_one_too_many_did_cost_nothing(late: bool) -> None:
     wire = Wire()
-    await runner(wire).on_slip(message(SLIP.replace(take_by_ms=0) if late else SLIP))
+    waiting = runner(wire)
+    await waiting.on_slip(message(SLIP.replace(take_by_ms=0) if late else SLIP))
+    waiting.settle()
     told = HoldSettled(request_id="r", epoch=1, hop=2, cost_usd=Decimal(0), held_usd=Decimal(3))
     assert wire.sent == [(subjects.settled("router-1"), told)]
 
@@ -71,11 +74,30 @@ async def test_a_slip_that_was_cancelled_before_it_came_did_cost_nothing() -> No
     cancel = Cancel(request_id="r", epoch=1, hop=2, reason="gone")
     await waiting.on_cancel(Msg(cast("Any", None), data=cancel.encode()))
     await waiting.on_slip(message(SLIP))
+    waiting.settle()
     assert [told.final for _, told in wire.sent] == [True]
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
 
 
 async def test_where_nothing_is_held_nobody_is_told() -> None:
     wire = Wire()
-    await runner(wire).on_slip(message(SLIP.replace(hold=None)))
+    waiting = runner(wire)
+    await waiting.on_slip(message(SLIP.replace(hold=None)))
+    waiting.settle()
     assert wire.sent == []
+
+
+async def test_what_ends_within_a_moment_is_told_together_and_each_router_its_own() -> None:
+    wire = Wire()
+    messages: list[str] = []
+    wire.send = lambda subject, payload: messages.append(subject)  # type: ignore[method-assign]
+    waiting = runner(wire)
+    assert SLIP.hold is not None
+    other = SLIP.replace(hold=SLIP.hold.replace(router="router-2"))
+    for slip in (SLIP, other, SLIP):
+        await waiting.on_slip(message(slip))
+    assert messages == []
+    async with asyncio.timeout(1):
+        while not messages:
+            await asyncio.sleep(LINGER_S / 4)
+    assert messages == [subjects.settled("router-1"), subjects.settled("router-2")]
