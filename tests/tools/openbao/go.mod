@@ -5,8 +5,8 @@ go 1.24.6
 // OpenBao 2.4.0 by its commit: the tags are v2, the module's path is not. Newer commits have moved the package away
 // or are not on every module proxy.
 //
-// go.sum pins all of it. Its lines were checked against sum.golang.org, but for github.com/openbao/go-kms-wrapping, whose
-// versions the checksum database could not be asked for: these are as the module proxy gave them (GONOSUMDB).
+// go.sum pins all of it. Its lines were checked against the public checksum database, but for github.com/openbao/go-kms-wrapping, whose
+// versions it could not be asked for: these are as the module proxy gave them (GONOSUMDB).
 require github.com/openbao/openbao v0.0.0-20250828202315-f9407a27fbee
 
 require (

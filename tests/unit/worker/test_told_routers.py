@@ -90,7 +90,7 @@ async def test_where_nothing_is_held_nobody_is_told() -> None:
 async def test_what_ends_within_a_moment_is_told_together_and_each_router_its_own() -> None:
     wire = Wire()
     messages: list[str] = []
-    wire.send = lambda subject, payload: messages.append(subject)  # type: ignore[method-assign]
+    wire.send = lambda subject, payload: messages.append(subject)
     waiting = runner(wire)
     assert SLIP.hold is not None
     other = SLIP.replace(hold=SLIP.hold.replace(router="router-2"))

@@ -129,5 +129,5 @@ def _schema(kind: Any, schemas: list[tuple[Any, dict[str, Any]]]) -> dict[str, A
 
 def _secret(kind: type) -> dict[str, Any]:
     if kind is not Secret:
-        raise NotImplementedError(kind)
+        raise NotImplementedError(kind)  # as msgspec wants to hear of types that its hook does not know
     return {"type": "string", "format": "password", "writeOnly": True}
