@@ -29,6 +29,7 @@ async def test_a_wrong_credential_is_a_401(stack: Stack, headers: dict[str, str]
         answer = await client.post(PATH, json=chat("sandbox/echo"), headers=headers)
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert answer.json()["error"]["type"] == "invalid_request_error"
     assert "sk-something" not in answer.text
 
 

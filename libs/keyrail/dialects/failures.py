@@ -143,7 +143,9 @@ def failure_of(
 
 
 def type_of(failure: Failure) -> str:
-    """The type of a failure in OpenAI's dialects."""
+    """The type of a failure in OpenAI's dialects. Without a provider the caller's own key is refused."""
+    if failure.kind == "auth" and failure.provider is None:
+        return "invalid_request_error"
     return _TYPES.get(failure.kind, "api_error")
 
 

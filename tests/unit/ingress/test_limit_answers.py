@@ -115,4 +115,7 @@ def test_what_is_reserved_is_the_prompt_and_as_many_answers_as_were_asked_for() 
     facts = Facts(model="x", input_tokens_estimate=10)
     assert tokens_of(facts) == 10
     assert tokens_of(facts.replace(max_output_tokens=5, choices=3)) == 25
+    assert tokens_of(facts.replace(max_output_tokens=5, choices=3, output_cap=5)) == 10, (
+        "a budget's, not the client's"
+    )
     assert tokens_of(facts.replace(operation="count_tokens")) == 0

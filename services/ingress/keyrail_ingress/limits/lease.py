@@ -24,10 +24,14 @@ costs the bus nothing."""
 
 
 def tokens_of(facts: Facts) -> int:
-    """What a request is reserved before anybody knows: its prompt by estimate, its answer where it says."""
+    """What a request is reserved before anybody knows: its prompt by estimate, its answer where it says.
+
+    A limit of the answer that a budget imposed is not the client's word: it would refuse whoever names none.
+    """
     if facts.operation != "generate":
         return 0
-    return facts.input_tokens_estimate + (facts.max_output_tokens or 0) * facts.choices
+    asked = facts.max_output_tokens if facts.output_cap is None else None
+    return facts.input_tokens_estimate + (asked or 0) * facts.choices
 
 
 class Lease:
