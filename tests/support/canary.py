@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
@@ -31,12 +32,13 @@ def places_that_hold(value: str, places: Mapping[str, bytes]) -> list[str]:
 
 
 def files_of(home: Path, but: Iterable[Path] = ()) -> dict[str, bytes]:
-    """All files below the home, by path."""
+    """All files below the home, by path. Those of a stack that runs come and go."""
     left_out = {path.resolve() for path in but}
     found: dict[str, bytes] = {}
     for file in home.rglob("*"):
-        if file.is_file() and file.resolve() not in left_out:
-            found[str(file)] = file.read_bytes()
+        with suppress(FileNotFoundError):
+            if file.is_file() and file.resolve() not in left_out:
+                found[str(file)] = file.read_bytes()
     return found
 
 
