@@ -80,7 +80,6 @@ SERVICES: dict[str, Permissions] = {
             *_watch(streams.CONFIG),
             *_watch(streams.TOKENS),
             *_change(streams.LIMITS),
-            subjects.EVENT_ALERT,
         ),
         subscribe=(subjects.ALIVE,),
     ),
@@ -102,7 +101,6 @@ SERVICES: dict[str, Permissions] = {
             subjects.REQUESTS_TO,
             subjects.settled("*"),
             subjects.alive("provider-worker"),
-            subjects.alive("router"),
         ),
     ),
     "provider-worker": _service(
@@ -147,7 +145,6 @@ SERVICES: dict[str, Permissions] = {
             subjects.LEDGER,
             subjects.METRICS,
             subjects.KEY_TEST,
-            subjects.EVENT_ALERT,
             *_watch(streams.CONFIG),
             *_watch(streams.TOKENS),
             *_watch(streams.KEYS),
