@@ -40,13 +40,19 @@ class Error(msgspec.Struct, frozen=True, kw_only=True):
     problems: list[ErrorProblem] = []
 
 
+_FOREIGN: Final[dict[type, dict[str, Any]]] = {
+    Secret: {"type": "string", "format": "password", "writeOnly": True}
+}
+"""Types that msgspec does not describe by itself."""
+
+
 def document(routes: Routes) -> dict[str, Any]:
     """The description of these routes."""
     kinds: list[Any] = [Error]
     for route in routes:
         kinds += [kind for kind in (route.body, route.answer) if kind is not None and kind not in kinds]
     schemas, components = msgspec.json.schema_components(
-        kinds, schema_hook=_secret, ref_template="#/components/schemas/{name}"
+        kinds, schema_hook=_FOREIGN.__getitem__, ref_template="#/components/schemas/{name}"
     )
     by_kind = list(zip(kinds, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -125,9 +131,3 @@ def _operation_id(route: Route[Any]) -> str:
 
 def _schema(kind: Any, schemas: list[tuple[Any, dict[str, Any]]]) -> dict[str, Any]:
     return next(schema for known, schema in schemas if known == kind)
-
-
-def _secret(kind: type) -> dict[str, Any]:
-    if kind is not Secret:
-        raise NotImplementedError(kind)  # as msgspec wants to hear of types that its hook does not know
-    return {"type": "string", "format": "password", "writeOnly": True}
