@@ -69,32 +69,6 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-async def test_a_key_that_was_put_can_be_read_by_the_holder_of_the_identity(store: Store) -> None:
-    await store.writer.put("default", "openai", "env", Secret(CANARY), weight=3)
-    keys = await store.reader.keys("default", "openai")
-    assert keys == [ProviderKey("default", "openai", "env", 3)]
-    assert (await store.reader.value(keys[0])).reveal() == CANARY
-
-
-async def test_keys_are_listed_by_tenant_and_provider(store: Store) -> None:
-    for tenant, provider, id in [
-        ("a", "openai", "two"),
-        ("a", "openai", "one"),
-        ("a", "groq", "x"),
-        ("b", "groq", "y"),
-    ]:
-        await store.writer.put(tenant, provider, id, Secret(CANARY + id))
-    assert [key.id for key in await store.reader.keys("a", "openai")] == ["one", "two"]
-    assert [key.id for key in await store.reader.keys("b", "groq")] == ["y"]
-    assert await store.reader.keys("b", "openai") == []
-    assert [str(name) for name in await store.writer.list()] == [
-        "a/groq/x",
-        "a/openai/one",
-        "a/openai/two",
-        "b/groq/y",
-    ]
-
-
 async def test_files_and_directories_are_for_their_owner_alone(store: Store) -> None:
     before = os.umask(0)
     try:
