@@ -16,13 +16,22 @@ Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"]
 
 
 class ModelPrice(Contract, frozen=True, kw_only=True):
-    """US dollars per million tokens. What has no rate of its own counts as input."""
+    """US dollars per million tokens. What has no rate of its own counts as input, or output.
+
+    `searches`: US dollars per thousand. In force from `since_ms` until the one after it in `later`, which is
+    ordered by that and has no `later` itself.
+    """
 
     input: Decimal
     output: Decimal
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
     cache_write_1h: Decimal | None = None
+    audio_input: Decimal | None = None
+    audio_output: Decimal | None = None
+    searches: Decimal | None = None
+    since_ms: int = 0
+    later: tuple[ModelPrice, ...] = ()
 
 
 class ProviderConfig(Contract, frozen=True, kw_only=True):
@@ -32,7 +41,10 @@ class ProviderConfig(Contract, frozen=True, kw_only=True):
     `/models/`.
     `speaks`: further dialects that it takes as they are. `prices` by the provider's name of the model; `*` is
     for all others. `key_path`: relative to the base URL, where a GET needs a good key and costs nothing;
-    None: the list of models.
+    None: the list of models. `discount`: the share taken off the catalogue's prices, 0.15 for 15%.
+    `multipliers` by `tier:NAME` (the tier that served), `region:NAME`, or `*` (every call): what a price of
+    the
+    catalogue is multiplied by, instead of the catalogue's own for that tier.
     """
 
     name: str
@@ -44,6 +56,8 @@ class ProviderConfig(Contract, frozen=True, kw_only=True):
     key_path: str | None = None
     quirks: Quirks = Quirks()
     prices: dict[str, ModelPrice] = {}
+    discount: Decimal | None = None
+    multipliers: dict[str, Decimal] = {}
 
 
 class TeamConfig(Contract, frozen=True, kw_only=True):
@@ -53,11 +67,19 @@ class TeamConfig(Contract, frozen=True, kw_only=True):
     budgets: tuple[Budget, ...] = ()
 
 
+class Contents(Contract, frozen=True, kw_only=True):
+    """Prompts and answers are kept, readable to who has the private half of `recipient` (age, `age1...`)."""
+
+    recipient: str
+    keep_days: int = 30
+
+
 class TenantConfig(Contract, frozen=True, kw_only=True):
-    """What a tenant may spend, and its teams by name."""
+    """What a tenant may spend, its teams by name, and whether contents are kept."""
 
     budgets: tuple[Budget, ...] = ()
     teams: dict[str, TeamConfig] = {}
+    contents: Contents | None = None
 
 
 class WeightedTarget(Contract, frozen=True, kw_only=True):
@@ -71,6 +93,7 @@ class RouteConfig(Contract, frozen=True, kw_only=True):
     """A named alias with targets and a strategy.
 
     `unknown_price`: whether a request whose price nobody knows may pass where a hard budget applies.
+    `reference`: what its savings are measured against; None: its first target.
     """
 
     name: str
@@ -78,6 +101,7 @@ class RouteConfig(Contract, frozen=True, kw_only=True):
     targets: tuple[WeightedTarget, ...]
     timeouts: Timeouts = Timeouts()
     unknown_price: UnknownPrice = "refuse"
+    reference: Target | None = None
 
 
 class ConfigView(Contract, frozen=True, kw_only=True):

@@ -45,6 +45,8 @@ class AttemptStarted(Contract, frozen=True, kw_only=True, tag_field="event", tag
     received_ms: int | None = None  # of its request: the day and month whose budgets it counts towards
     router: str | None = None  # who holds `held_usd` for it, where a budget applies
     held_usd: Decimal | None = None  # the most that this attempt can cost
+    number: int = 1  # 1: the first attempt of its request
+    reference: str | None = None  # `provider/model` that its route is compared with
 
 
 class AttemptSettled(Contract, frozen=True, kw_only=True, tag_field="event", tag="attempt.settled"):

@@ -70,6 +70,7 @@ class Plan(Contract, frozen=True, kw_only=True):
     route: str | None = None
     reason: str = ""
     revision: int = 0
+    reference: Target | None = None  # what the route's savings are measured against
     timeouts: Timeouts = Timeouts()
 
 

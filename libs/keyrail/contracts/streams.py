@@ -46,6 +46,7 @@ class Bucket:
 
 
 EVENTS = Stream("KEYRAIL_EVENTS", (subjects.EVENTS,), max_bytes=4 * GIB, max_age_s=14 * 86_400)
+CONTENTS = Stream("KEYRAIL_CONTENTS", (subjects.CONTENT,), max_bytes=GIB, max_age_s=2 * 86_400)
 DEAD_LETTERS = Stream(
     "KEYRAIL_DLQ",
     (subjects.DEAD_LETTERS,),
@@ -54,6 +55,9 @@ DEAD_LETTERS = Stream(
     retention="limits",
 )
 COST_ACCOUNTING = Durable("cost-accounting", EVENTS.name, subjects.EVENTS)
+COST_ACCOUNTING_CONTENTS = Durable(
+    "cost-accounting-contents", CONTENTS.name, subjects.CONTENT, max_ack_pending=200
+)
 CONFIG = Bucket("keyrail_config", history=64)
 TOKENS = Bucket("keyrail_tokens")
 KEYS = Bucket("keyrail_keys")
@@ -66,6 +70,6 @@ LIMITS = Bucket("keyrail_limits", ttl_s=3_600)
 BUDGETS = Bucket("keyrail_budgets", ttl_s=100 * 86_400)
 """`SpendDocument` by scope and period, written by routers, cost-accounting and control."""
 
-STREAMS = (EVENTS, DEAD_LETTERS)
-DURABLES = (COST_ACCOUNTING,)
+STREAMS = (EVENTS, CONTENTS, DEAD_LETTERS)
+DURABLES = (COST_ACCOUNTING, COST_ACCOUNTING_CONTENTS)
 BUCKETS = (CONFIG, TOKENS, KEYS, KEY_HEALTH, LIMITS, BUDGETS)

@@ -12,6 +12,8 @@ EVENTS = "kr.v1.evt.>"
 EVENT_ATTEMPT = "kr.v1.evt.attempt"
 EVENT_REQUEST = "kr.v1.evt.request"
 EVENT_ALERT = "kr.v1.evt.alert"
+CONTENT = "kr.v1.cnt.attempt"
+"""Encrypted prompts and answers. Apart from events, so that they can't fill the stream that money is in."""
 DEAD_LETTERS = "kr.v1.dlq.>"
 DEAD_LETTER_COST_ACCOUNTING = "kr.v1.dlq.cost-accounting"
 

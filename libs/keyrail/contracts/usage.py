@@ -12,7 +12,9 @@ class Usage(Contract, frozen=True, kw_only=True):
     """Tokens of one attempt. None is unknown, never zero.
 
     `input_tokens` is the whole prompt, cached parts included; the cache counts are parts of it, and
-    `cache_write_1h_tokens` is the part of `cache_write_tokens` that is kept for an hour.
+    `cache_write_1h_tokens` is the part of `cache_write_tokens` that is kept long (an hour at Anthropic,
+    twelve
+    at OpenAI). `region`: where it was processed, as the provider says, where that has a price.
     `output_tokens` includes `reasoning_tokens`. `searches`: web searches that the provider bills. `raw` is
     the provider's own object. `estimated` marks counts
     that this gateway worked out because the provider sent none.
@@ -28,6 +30,7 @@ class Usage(Contract, frozen=True, kw_only=True):
     audio_output_tokens: int | None = None
     searches: int | None = None
     served_tier: str | None = None
+    region: str | None = None
     estimated: bool = False
     raw: dict[str, Any] | None = None  # was JSON before, so that checking it again would be in vain
 
@@ -36,9 +39,15 @@ class Price(Contract, frozen=True, kw_only=True):
     """What an attempt cost and who says so. All None: the price is unknown.
 
     `source` is `provider` (reported in the answer), `configured` (keyrail.yaml),
-    `catalogue` (genai-prices), `sandbox` or `not-billed`.
+    `catalogue` (genai-prices), `sandbox` or `not-billed`. `uncached_usd`: the same tokens with nothing read
+    from
+    or written to a cache. `reference_usd`: the same tokens at the reference of the route. Both None where
+    that
+    is unknown, or there is no reference.
     """
 
     cost_usd: Decimal | None = None
     source: str | None = None
     version: str | None = None
+    uncached_usd: Decimal | None = None
+    reference_usd: Decimal | None = None

@@ -10,7 +10,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
-from keyrail.contracts.config import ModelPrice
+from keyrail.contracts.config import ModelPrice, ProviderConfig
 from keyrail.contracts.usage import Price, Usage
 from keyrail.pricing import catalogue
 from keyrail.pricing.rates import flat, rates
@@ -30,12 +30,12 @@ def price(
     model: str,
     usage: Usage,
     at_ms: int,
-    own: Mapping[str, ModelPrice] = _NONE,
+    terms: ProviderConfig | None = None,
     revision: int = 0,
 ) -> Price:
     """The price of one attempt that began at `at_ms`; `model` is the provider's own name for it.
 
-    `own`: the operator's prices by model, `*` for all others, from this `revision` of the configuration.
+    `terms`: where the operator's prices are, from this `revision` of the configuration.
     `usage.served_tier` chooses the tier. All None when the model, the tier or the token counts are unknown.
     """
     if usage.raw is not None and (reported := _reported(usage.raw)) is not None:
@@ -44,6 +44,7 @@ def price(
         return Price(cost_usd=Decimal(0), source="sandbox")
     if usage.input_tokens is None or usage.output_tokens is None:
         return UNKNOWN
+    own = terms.prices if terms is not None else _NONE
     if own and (given := own.get(model) or own.get("*")) is not None:
         return _configured(given, usage, revision)
     tier = usage.served_tier.lower() if usage.served_tier else None

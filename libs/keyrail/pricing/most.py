@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from genai_prices.types import PriceCalculation, TieredPrices
 
-from keyrail.contracts.config import ModelPrice
+from keyrail.contracts.config import ModelPrice, ProviderConfig
 from keyrail.pricing import catalogue
 from keyrail.pricing.cost import SANDBOX
 
@@ -44,7 +44,7 @@ def most(
     input_tokens: int,
     output_tokens: int,
     at_ms: int,
-    own: Mapping[str, ModelPrice] = _NONE,
+    terms: ProviderConfig | None = None,
     tier: str | None = None,
 ) -> Decimal | None:
     """The most that `cost.price` can say of an attempt with at most so many tokens; None: nobody can tell.
@@ -57,6 +57,7 @@ def most(
     if provider == SANDBOX:
         return _ZERO
     input_tokens, output_tokens = min(input_tokens, _PLENTY), min(output_tokens, _PLENTY)
+    own = terms.prices if terms is not None else _NONE
     if own and (given := own.get(model) or own.get("*")) is not None:
         return _rounded(_configured(given, input_tokens, output_tokens))
     asked = tier.lower() if tier else ""

@@ -62,7 +62,8 @@ class Ledger(Protocol):
 
 COLUMNS = """
 SELECT name FROM system.columns
-WHERE database = currentDatabase() AND table = {table:String} ORDER BY position
+WHERE database = currentDatabase() AND table = {table:String} AND default_kind != 'MATERIALIZED' ORDER BY
+position
 """
 
 

@@ -20,12 +20,12 @@ Row = tuple[Value, ...]
 ATTEMPT_COLUMNS = (
     "attempt_id", "request_id", "rank", "status", "tenant", "key_id", "team", "feature", "route", "strategy",
     "revision", "epoch", "hop", "provider", "model", "provider_key_id", "worker", "stream", "started_at",
-    "received_at", "router", "held_usd",
+    "received_at", "router", "held_usd", "number", "reference",
     "failure", "detail", "http_status", "finish", "upstream_id",
     "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
-    "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "searches", "served_tier",
+    "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "searches", "served_tier", "region",
     "estimated", "usage_raw",
-    "cost_usd", "price_source", "price_version",
+    "cost_usd", "price_source", "price_version", "uncached_usd", "reference_usd",
     "first_byte_ms", "first_content_ms", "duration_ms", "settled_at",
 )  # fmt: skip
 REQUEST_COLUMNS = (
@@ -39,7 +39,7 @@ MOST = Decimal(10) ** 6
 """Decimal(18, 12) has six digits before the point."""
 SMALLEST = Decimal(1).scaleb(-12)
 
-_UNSETTLED: Row = (*(None,) * 15, False, *(None,) * 8)
+_UNSETTLED: Row = (*(None,) * 16, False, *(None,) * 10)
 _ENCODER = Encoder()
 
 
@@ -124,8 +124,18 @@ class Rows:
 
 def started_row(event: wire.AttemptStarted) -> Row:
     """The row of an attempt that runs. Raises OverflowError for an amount that no column holds."""
-    attempt_id, request_id, *middle, held = astuple(event)
-    return (_id(attempt_id), _id(request_id), RANK_STARTED, "running", *middle, _money(held), *_UNSETTLED)
+    attempt_id, request_id, *middle, held, number, reference = astuple(event)
+    return (
+        _id(attempt_id),
+        _id(request_id),
+        RANK_STARTED,
+        "running",
+        *middle,
+        _money(held),
+        number,
+        reference,
+        *_UNSETTLED,
+    )
 
 
 def settled_row(event: wire.AttemptSettled) -> Row:
@@ -133,7 +143,7 @@ def settled_row(event: wire.AttemptSettled) -> Row:
 
     Raises UnicodeDecodeError for raw usage that is no text, OverflowError for an amount that no column holds.
     """
-    attempt_id, request_id, *middle, held = astuple(event.started)
+    attempt_id, request_id, *middle, held, number, reference = astuple(event.started)
     *counts, raw = astuple(event.usage)
     price = event.price
     return (
@@ -143,6 +153,8 @@ def settled_row(event: wire.AttemptSettled) -> Row:
         event.status,
         *middle,
         _money(held),
+        number,
+        reference,
         event.failure,
         event.detail,
         event.http_status,
@@ -153,6 +165,8 @@ def settled_row(event: wire.AttemptSettled) -> Row:
         _money(price.cost_usd),
         price.source,
         price.version,
+        _money(price.uncached_usd),
+        _money(price.reference_usd),
         event.first_byte_ms,
         event.first_content_ms,
         event.duration_ms,

@@ -36,6 +36,7 @@ class Usage(Struct, frozen=True, gc=False):
     audio_output_tokens: UInt64 | None = None
     searches: UInt64 | None = None
     served_tier: str | None = None
+    region: str | None = None
     estimated: bool = False
     raw: Raw = NO_OBJECT
 
@@ -46,6 +47,8 @@ class Price(Struct, frozen=True, gc=False):
     cost_usd: Decimal | None = None
     source: str | None = None
     version: str | None = None
+    uncached_usd: Decimal | None = None
+    reference_usd: Decimal | None = None
 
 
 class AttemptStarted(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag="attempt.started"):
@@ -71,6 +74,8 @@ class AttemptStarted(Struct, frozen=True, gc=False, kw_only=True, tag_field="eve
     received_ms: Millis | None = None
     router: str | None = None
     held_usd: Decimal | None = None
+    number: UInt16 = 1
+    reference: str | None = None
 
 
 class AttemptSettled(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag="attempt.settled"):

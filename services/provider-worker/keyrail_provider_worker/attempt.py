@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ from keyrail.bus.events import EventPublisher
 from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.budgets import ZERO
-from keyrail.contracts.config import ConfigView, ModelPrice
+from keyrail.contracts.config import ConfigView, ProviderConfig
 from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, End, Kind, Taken
@@ -75,7 +75,7 @@ class Attempt:
         self._call = Call(slip, self.reply, self._course, tools.deadlines)
         self._started: AttemptStarted | None = None
         self._price: Price | None = None
-        self._own_prices: Mapping[str, ModelPrice] = {}
+        self._terms: ProviderConfig | None = None
         self._dropped: tuple[str, ...] = ()
         self._task: asyncio.Task[object] | None = None
         self._took_too_long = False
@@ -137,7 +137,7 @@ class Attempt:
         prepared = asking.prepare(self.slip, self._body, config, secret, self.id)
         if isinstance(prepared, Failure):
             return prepared
-        self._own_prices = config.prices
+        self._terms = config
         self._dropped = prepared.dropped
         try:
             failure = await self._call.run(self._tools.upstream, prepared)
@@ -208,7 +208,7 @@ class Attempt:
     def _paid(self, started: AttemptStarted) -> Price:
         if self.slip.facts.operation == "count_tokens":
             return settle.NOT_BILLED
-        return settle.price(started, self._course, self._own_prices)
+        return settle.price(started, self._course, self._terms)
 
     def _settle(self, failure: Failure | None) -> None:
         provider = self._target.provider
@@ -255,11 +255,14 @@ class Attempt:
             started_ms=self.began_ms,
         )
         # Apart from the rest: CPython packs a call of more than 15 named arguments into a dictionary first.
-        hold = slip.hold
-        if hold is None:
-            return started.replace(received_ms=slip.received_ms)
-        held_usd = hold.most[slip.position]
-        return started.replace(received_ms=slip.received_ms, router=hold.router, held_usd=held_usd)
+        more: dict[str, object] = {"received_ms": slip.received_ms}
+        if slip.hold is not None:
+            more |= {"router": slip.hold.router, "held_usd": slip.hold.most[slip.position]}
+        if slip.spent:
+            more["number"] = 1 + sum(each.attempt_id is not None for each in slip.spent)
+        if (reference := slip.plan.reference) is not None:
+            more["reference"] = f"{reference.provider}/{reference.model}"
+        return started.replace(**more)
 
 
 def _count(provider: str, course: Course, cost_usd: Decimal | None) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from keyrail.contracts.base import now_ms
-from keyrail.contracts.config import ModelPrice
+from keyrail.contracts.config import ProviderConfig
 from keyrail.contracts.events import AttemptSettled, AttemptStarted, AttemptStatus
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.signals import HoldSettled
@@ -32,16 +31,16 @@ class Course:
     usage: Usage = Usage()  # noqa: RUF009 - frozen
 
 
-def price(started: AttemptStarted, course: Course, own: Mapping[str, ModelPrice]) -> Price:
+def price(started: AttemptStarted, course: Course, terms: ProviderConfig | None) -> Price:
     """What the attempt cost: nothing when nobody bills it, unknown when nobody can say.
 
-    `own`: the operator's prices for this provider, by model.
+    `terms`: where the operator's prices for this provider are.
     """
     billed = course.written and (course.http_status is None or course.http_status < 400)
     if not billed:
         return NOT_BILLED
     return cost.price(
-        started.provider, started.model, course.usage, started.started_ms, own, started.revision
+        started.provider, started.model, course.usage, started.started_ms, terms, started.revision
     )
 
 

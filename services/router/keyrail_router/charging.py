@@ -56,10 +56,9 @@ def _most(target: Target, facts: Facts, at_ms: int, view: ConfigView) -> Decimal
         if facts.max_output_tokens is None:
             return None
         output = facts.max_output_tokens * facts.choices
-    config = view.providers.get(target.provider)
-    own = config.prices if config is not None else {}
+    terms = view.providers.get(target.provider)
     tier = facts.service_tier
-    return most(target.provider, target.model, facts.input_tokens_most, output, at_ms, own, tier)
+    return most(target.provider, target.model, facts.input_tokens_most, output, at_ms, terms, tier)
 
 
 def options(every: Sequence[Decimal | None]) -> tuple[Decimal, ...]:

@@ -84,6 +84,7 @@ def _route(view: ConfigView, route: RouteConfig, asked: str, draw: float) -> Pla
         reason=f"route {route.name}: {route.strategy}",
         revision=view.revision,
         timeouts=route.timeouts,
+        reference=route.reference or route.targets[0].target,
     )
 
 

@@ -42,6 +42,43 @@ STARTED = AttemptStarted(
     received_ms=1_767_323_045_001,
     router="r1",
     held_usd=Decimal("0.5"),
+    number=2,
+    reference="openai/gpt-5.4",
+)
+SETTLED = AttemptSettled(
+    started=STARTED,
+    status="failed",
+    failure="rate",
+    detail="slow down",
+    http_status=429,
+    finish="length",
+    upstream_id="req_1",
+    usage=usage.Usage(
+        input_tokens=1,
+        output_tokens=2,
+        cache_read_tokens=3,
+        cache_write_tokens=4,
+        cache_write_1h_tokens=3,
+        searches=2,
+        reasoning_tokens=5,
+        audio_input_tokens=6,
+        audio_output_tokens=7,
+        served_tier="flex",
+        region="us",
+        estimated=True,
+        raw={"a": [1, "ü"]},
+    ),
+    price=usage.Price(
+        cost_usd=Decimal("0.0000001"),
+        source="catalogue",
+        version="v1",
+        uncached_usd=Decimal("0.0000002"),
+        reference_usd=Decimal("0.0000003"),
+    ),
+    first_byte_ms=8,
+    first_content_ms=9,
+    duration_ms=10,
+    settled_ms=1_767_323_046_000,
 )
 START = {
     "attempt_id": UUID(A).bytes,
@@ -64,6 +101,8 @@ START = {
     "received_at": 1_767_323_045_001,
     "router": "r1",
     "held_usd": Decimal("0.5"),
+    "number": 2,
+    "reference": "openai/gpt-5.4",
 }
 UNKNOWN = dict.fromkeys(
     set(ATTEMPT_COLUMNS) - set(START) - {"rank", "status", "estimated"},
@@ -82,36 +121,8 @@ def test_a_started_event_is_a_running_row_whose_outcome_is_unknown() -> None:
 
 
 def test_a_settled_event_alone_is_the_whole_row() -> None:
-    settled = AttemptSettled(
-        started=STARTED,
-        status="failed",
-        failure="rate",
-        detail="slow down",
-        http_status=429,
-        finish="length",
-        upstream_id="req_1",
-        usage=usage.Usage(
-            input_tokens=1,
-            output_tokens=2,
-            cache_read_tokens=3,
-            cache_write_tokens=4,
-            cache_write_1h_tokens=3,
-            searches=2,
-            reasoning_tokens=5,
-            audio_input_tokens=6,
-            audio_output_tokens=7,
-            served_tier="flex",
-            estimated=True,
-            raw={"a": [1, "ü"]},
-        ),
-        price=usage.Price(cost_usd=Decimal("0.0000001"), source="catalogue", version="v1"),
-        first_byte_ms=8,
-        first_content_ms=9,
-        duration_ms=10,
-        settled_ms=1_767_323_046_000,
-    )
 
-    (row,) = read(settled)
+    (row,) = read(SETTLED)
 
     assert json.loads(str(row.pop("usage_raw"))) == {"a": [1, "ü"]}
     assert row == START | {
@@ -132,10 +143,13 @@ def test_a_settled_event_alone_is_the_whole_row() -> None:
         "audio_input_tokens": 6,
         "audio_output_tokens": 7,
         "served_tier": "flex",
+        "region": "us",
         "estimated": True,
         "cost_usd": Decimal("0.0000001"),
         "price_source": "catalogue",
         "price_version": "v1",
+        "uncached_usd": Decimal("0.0000002"),
+        "reference_usd": Decimal("0.0000003"),
         "first_byte_ms": 8,
         "first_content_ms": 9,
         "duration_ms": 10,

@@ -14,7 +14,7 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyrail.contracts.config import ModelPrice
+from keyrail.contracts.config import ModelPrice, ProviderConfig
 from keyrail.contracts.usage import Price, Usage
 from keyrail.dialects.openai_chat.usage import usage_of
 from keyrail.pricing import catalogue
@@ -230,10 +230,17 @@ def test_recorded_usage_objects_cost_what_the_library_says() -> None:
     assert checked["groq"] > 30
 
 
-OWN = {
-    "m": ModelPrice(input=Decimal("0.1"), output=Decimal("0.3"), cache_read=Decimal("0.01")),
-    "*": ModelPrice(input=Decimal(1), output=Decimal(2), cache_write=Decimal(3), cache_write_1h=Decimal(4)),
-}
+OWN = ProviderConfig(
+    name="p",
+    base_url="",
+    prices={
+        "m": ModelPrice(input=Decimal("0.1"), output=Decimal("0.3"), cache_read=Decimal("0.01")),
+        "*": ModelPrice(
+            input=Decimal(1), output=Decimal(2), cache_write=Decimal(3), cache_write_1h=Decimal(4)
+        ),
+    },
+)
+ONE = OWN.replace(prices={"m": OWN.prices["m"]})
 
 
 def test_the_operators_price_counts_before_the_catalogue() -> None:
@@ -241,7 +248,7 @@ def test_the_operators_price_counts_before_the_catalogue() -> None:
     paid = price("openai", "m", usage, 0, OWN, 7)
     assert paid == Price(cost_usd=Decimal("0.000067"), source="configured", version="7")
     assert price("openai", "gpt-5.4-mini", usage, NOW, OWN, 7).source == "configured"
-    assert price("openai", "gpt-5.4-mini", usage, NOW, {"m": OWN["m"]}, 7).source == "catalogue"
+    assert price("openai", "gpt-5.4-mini", usage, NOW, ONE, 7).source == "catalogue"
 
 
 def test_what_the_provider_bills_counts_before_the_operators_price() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from keyrail.contracts.config import ModelPrice
+from keyrail.contracts.config import ModelPrice, ProviderConfig
 from keyrail.contracts.usage import Usage
 from keyrail.pricing import catalogue
 from keyrail.pricing.cost import price
@@ -72,20 +72,28 @@ def test_a_price_that_changes_by_the_hour_is_counted_at_its_dearest() -> None:
     assert most("deepseek", "deepseek-chat", 1_000_000, 0, NOW) == Decimal("0.27")
 
 
-OWN = {
-    "m": ModelPrice(input=Decimal("0.1"), output=Decimal("0.3"), cache_read=Decimal("0.01")),
-    "*": ModelPrice(input=Decimal(1), output=Decimal(2), cache_write=Decimal(3), cache_write_1h=Decimal(4)),
-}
+OWN = ProviderConfig(
+    name="p",
+    base_url="",
+    prices={
+        "m": ModelPrice(input=Decimal("0.1"), output=Decimal("0.3"), cache_read=Decimal("0.01")),
+        "*": ModelPrice(
+            input=Decimal(1), output=Decimal(2), cache_write=Decimal(3), cache_write_1h=Decimal(4)
+        ),
+    },
+)
+ONE = OWN.replace(prices={"m": OWN.prices["m"]})
 
 
 def test_the_operators_price_counts_before_the_catalogue() -> None:
     assert most("openai", "m", 1_000, 10, NOW, OWN, "whatever") == Decimal("0.000103")
     assert most("openai", "gpt-5.4-mini", 1_000, 10, NOW, OWN) == Decimal("0.00402")
-    assert most("openai", "gpt-5.4-mini", 1_000, 10, NOW, {"m": OWN["m"]}, "default") == Decimal("0.000795")
+    assert most("openai", "gpt-5.4-mini", 1_000, 10, NOW, ONE, "default") == Decimal("0.000795")
 
 
 def test_it_is_rounded_up_to_what_the_ledger_can_hold() -> None:
-    own = {"*": ModelPrice(input=Decimal("0.0000001"), output=Decimal("1E-9"))}
+    tiny = ModelPrice(input=Decimal("0.0000001"), output=Decimal("1E-9"))
+    own = OWN.replace(prices={"*": tiny})
     assert most("p", "m", 1, 0, NOW, own) == STEP
     assert most("p", "m", 10, 1, NOW, own) == 2 * STEP
 
@@ -148,7 +156,7 @@ def test_no_usage_within_the_bounds_costs_more(
     later_ms: int,
     configured: str | None,
 ) -> None:
-    own = {} if configured is None else {"*": OWN[configured]}
+    own = None if configured is None else OWN.replace(prices={"*": OWN.prices[configured]})
     bound = most(*model, input_, output, at_ms, own, tier)
     usage = data.draw(usages(input_, output, tier))
     if usage.served_tier == "priority" and tier in (None, "auto"):
