@@ -17,8 +17,8 @@ class CostsQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="cos
     """Sums over attempts that started at or after `since_ms` and before `until_ms`. Without `by`: one row.
 
     A row says whose it is (`key`: `key_id`; `provider_key`: `provider` and `provider_key_id`; the others by
-    their own name, `model` with its `provider`), and counts attempts. `requests` are those that were the first
-    of their request, so that rows add up. Amounts are of attempts whose cost is known.
+    their own name, `model` with its `provider`), and counts attempts. `requests` are those that were the
+    first of their request, so that rows add up. Amounts are of attempts whose cost is known.
     """
 
     tenant: str | None = None

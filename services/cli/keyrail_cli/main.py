@@ -17,6 +17,7 @@ from keyrail_cli import (
     costs,
     keys,
     keystore,
+    migrate,
     providers,
     requests,
     tokens,
@@ -40,6 +41,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     costs.register,
     attempts.register,
     requests.register,
+    migrate.register,
 )
 """What `keyrail` can do. Each adds its parser and sets `run`, called with the arguments."""
 

@@ -17,6 +17,8 @@ from keyrail_cost_accounting.handlers import serve_questions
 from keyrail_cost_accounting.ledger import Ledger
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
+from keyrail_cost_accounting.refresher import Refresher
+from keyrail_cost_accounting.schema import Prepare
 from keyrail_cost_accounting.sweeper import Sweeper
 
 RELEASE_EVERY_S = 20.0
@@ -33,9 +35,12 @@ class CostAccounting:
         *,
         sweep_after_s: float = 15.0,
         pace: Pace | None = None,
+        prepare: Prepare | None = None,
     ) -> None:
+        """`prepare` makes or awaits the tables; without it they are migrated here."""
         self._bus = bus
         self._ledger = ledger
+        self._prepare = prepare
         durable = streams.COST_ACCOUNTING
         self._batches = Batches(bus.nc, durable.stream, durable.name)
         self._consumer = Consumer(self._batches, bus.js, ledger, metrics, pace or Pace())
@@ -51,16 +56,22 @@ class CostAccounting:
         self._closer = Closer(
             bus, ledger, metrics, silence_s=sweep_after_s, every_s=min(5.0, sweep_after_s / 3)
         )
+        self._refresher = Refresher(ledger, metrics)
         self._running: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Bring the tables up to date, then consume, answer and sweep."""
-        await asyncio.to_thread(migrate, self._ledger)
+        """See to the tables, then consume, answer and sweep."""
+        if self._prepare is not None:
+            await self._prepare()
+        else:
+            await asyncio.to_thread(migrate, self._ledger)
         self._bus.on_reconnect(self._reconnected)
         await self._batches.open()
         await self._questions.start()
         self._running = asyncio.create_task(self._consumer.run())
+        self._refreshing = asyncio.create_task(self._refresher.run())
         self._background = [
             asyncio.create_task(self._sweeper.run()),
             asyncio.create_task(self._closer.run()),
@@ -78,7 +89,10 @@ class CostAccounting:
 
     async def drain(self) -> None:
         """Fetch no more, finish and acknowledge the batch in hand, stop answering."""
+        self._refresher.stop()
         await end(*self._background)
+        if self._refreshing is not None:
+            await self._refreshing
         self._consumer.stop()
         try:
             await self.wait()

@@ -51,7 +51,7 @@ def over_attempts(floor: str, where: str) -> str:
 
 
 def over(source: str, floor: str) -> str:
-    """Sums over `source` (as `s`) that has the columns of a rollup, in buckets that start at `floor` of its."""
+    """Sums over `source` (as `s`) that has the columns of a rollup, in buckets at `floor` of its."""
     dimensions = ", ".join(f"s.{name} AS {name}" for name in ("tenant", *DIMENSIONS))
     sums = ", ".join(f"sum(s.{name}) AS {name}" for name in MEASURES)
     return f"SELECT {dimensions}, {floor}(s.bucket) AS bucket, {sums} FROM {source} GROUP BY ALL"

@@ -39,3 +39,12 @@ class Metrics:
             "Parts of budgets of routers that were gone, closed by what the ledger says",
             registry=registry,
         )
+        self.rollup_seconds = Histogram(
+            "keyrail_ledger_rollup_seconds",
+            "Time to compute again the sums of all that is new",
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 5, 30, 120),
+            registry=registry,
+        )
+        self.rollup_minutes = Counter(
+            "keyrail_ledger_rollup_minutes", "Minutes whose sums were computed again", registry=registry
+        )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import socket
+
 from keyrail.bus.connection import Bus
 from keyrail.bus.liveness import Heart
+from keyrail_cost_accounting import schema
 from keyrail_cost_accounting.app import CostAccounting
-from keyrail_cost_accounting.ledger import open_ledger
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.settings import Settings
 
@@ -15,12 +18,15 @@ class Process:
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._heart = Heart(bus)
-        self._ledger = open_ledger(
-            settings.ledger,
-            user=settings.ledger_user,
-            password=settings.ledger_password.get_secret_value(),
+        self._ledger = settings.open()
+        if (settings.ledger_migrate or ("auto" if self._ledger.embedded else "check")) == "auto":
+            who = f"{socket.gethostname()}:{os.getpid()}"
+            prepare = schema.migrated(self._ledger, settings.layout(), who)
+        else:
+            prepare = schema.awaited(self._ledger)
+        self._service = CostAccounting(
+            bus, self._ledger, Metrics(), sweep_after_s=settings.sweep_after_s, prepare=prepare
         )
-        self._service = CostAccounting(bus, self._ledger, Metrics(), sweep_after_s=settings.sweep_after_s)
 
     async def start(self) -> None:
         """Return once events are consumed and questions answered."""

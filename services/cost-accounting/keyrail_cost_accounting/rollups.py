@@ -7,7 +7,7 @@ that a watermark is written last, when all before it is in the sums.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,7 +16,7 @@ from keyrail_cost_accounting.ledger import Ledger
 from keyrail_cost_accounting.statement import Statement
 
 SLACK_S: Final = 90
-"""What an insert may take until all see it, clocks of replicas may differ, and a refresh may last, together."""
+"""What an insert takes until all see it, clocks of replicas differ, and a refresh lasts: together less."""
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 MINUTES_FOR_S: Final = 7 * DAY
 """How long hours are computed from minutes. Those are kept for twice as long."""
@@ -89,9 +89,9 @@ def _each(level: Level, buckets: Sequence[int], source: Level | None) -> Iterato
 
 
 def _computation(level: Level, buckets: Sequence[int], source: Level | None) -> Statement:
-    """One statement: it reads the engine's clock before it reads rows, so that of two the newer has seen more.
+    """The engine reads its clock before it reads rows, so that of two the newer has seen more.
 
-    Groups that a bucket has no more are in it with nothing: else what was computed of them before would stand.
+    Groups that a bucket has no more are in it with nothing: else what was computed of them before stood.
     """
     chosen = "(SELECT toDateTime(arrayJoin({buckets:Array(UInt32)}), 'UTC'))"
     first, end = "toDateTime({first:UInt32}, 'UTC')", "toDateTime({end:UInt32}, 'UTC')"
@@ -146,8 +146,7 @@ def found_since(since_ms: int) -> Statement:
 def reached(now_ms: int) -> Statement:
     """All rows that were inserted `SLACK_S` before this moment are in the sums."""
     return Statement(
-        "INSERT INTO rollups (scope, watermark)"
-        " SELECT 'costs', fromUnixTimestamp64Milli({now:Int64}, 'UTC')",
+        "INSERT INTO rollups (scope, watermark) SELECT 'costs', fromUnixTimestamp64Milli({now:Int64}, 'UTC')",
         {"now": now_ms},
     )
 
@@ -155,8 +154,10 @@ def reached(now_ms: int) -> Statement:
 class Rollups:
     """The sums of a ledger. Several may do this at once, and be killed at any point."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, stopping: Callable[[], bool] = lambda: False) -> None:
+        """`stopping` is asked between statements: what is not done then is done the next time."""
         self._ledger = ledger
+        self._stopping = stopping
 
     def refresh(self) -> int:
         """Compute again what has new rows. Returns how many minutes had. Raises LedgerUnavailable."""
@@ -173,6 +174,8 @@ class Rollups:
         now_ms = int(str(rows[0]["now_ms"]))
         dirty = [int(str(row["minute"])) for row in rows]
         for statement in statements(plan(dirty, now_ms // 1000)):
+            if self._stopping():
+                return 0
             self._ledger.command(statement.sql, statement.parameters)
         if advance:
             done = reached(now_ms)

@@ -143,7 +143,7 @@ def test_every_verb_has_a_help_and_takes_json(capsys: Capture) -> None:
         "tokens": ("issue", "list", "rotate", "revoke"),
         "keystore": ("backup", "restore"),
         "requests": ("show",),
-        **dict.fromkeys(("up", "providers", "budgets", "alerts", "costs", "attempts"), ("",)),
+        **dict.fromkeys(("up", "providers", "budgets", "alerts", "costs", "attempts", "migrate"), ("",)),
     }
     for noun, each in verbs.items():
         for verb in each:

@@ -7,7 +7,7 @@ import pytest
 
 from keyrail.contracts.base import Json
 from keyrail.contracts.ledger import PAGE, AttemptsQuery, CostsQuery, Grouping, RequestQuery
-from keyrail_cost_accounting import memory, queries
+from keyrail_cost_accounting import costs, memory, queries
 from keyrail_cost_accounting.migrate import Migration, MigrationChanged, pending, shipped
 from keyrail_cost_accounting.queries import BadCursor, Record
 
@@ -38,7 +38,7 @@ def attempt(**changes: Json) -> Record:
 def test_values_of_a_question_are_never_part_of_the_sql() -> None:
     evil = "'; DROP TABLE attempts --"
     statements = [
-        queries.costs(CostsQuery(by="team", tenant=evil, cursor=evil)),
+        costs.costs(CostsQuery(by="team", tenant=evil, cursor=evil), 0),
         queries.attempts(AttemptsQuery(tenant=evil)),
         *(
             queries.request(RequestQuery(tenant=evil, request_id="0190a000-0000-7000-8000-00000000000a"))
@@ -52,7 +52,7 @@ def test_values_of_a_question_are_never_part_of_the_sql() -> None:
 
 
 def test_every_grouping_of_the_contract_is_served() -> None:
-    assert set(queries.GROUPS) == set(get_args(Grouping))
+    assert set(costs.GROUPS) == set(get_args(Grouping))
 
 
 @pytest.mark.parametrize(

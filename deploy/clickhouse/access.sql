@@ -1,0 +1,1 @@
+../../services/cost-accounting/keyrail_cost_accounting/access.sql

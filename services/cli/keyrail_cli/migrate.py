@@ -1,0 +1,142 @@
+"""`keyrail migrate`: the ledger's tables and roles, brought to what this release needs."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
+
+from keyrail_cli import render
+from keyrail_cli.commands import CommandError
+from keyrail_cli.home import home
+from keyrail_embedded.home import Home, HomeInUse
+
+if TYPE_CHECKING:
+    from keyrail_cli.commands import Commands
+    from keyrail_cost_accounting.ledger import ClickHouse
+    from keyrail_cost_accounting.settings import LedgerSettings
+
+ABOUT: Final = """\
+Applies the migrations of this release to the ledger: the ClickHouse at $KEYRAIL_LEDGER (with
+$KEYRAIL_LEDGER_USER and $KEYRAIL_LEDGER_PASSWORD), or the one in the home. Safe to repeat, and to run while
+services run: migrations only add. On a server of your own that is several, $KEYRAIL_LEDGER_CLUSTER names the
+cluster and $KEYRAIL_LEDGER_REPLICATED=true says that its tables are replicated."""
+
+
+def register(commands: Commands) -> None:
+    """Add the command."""
+    parser = commands.add_parser(
+        "migrate",
+        help="bring the ledger's tables to what this release needs",
+        description=ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit status 1 when something is to be done"
+    )
+    parser.add_argument(
+        "--access", action="store_true", help="make the roles too (keyrail_writer, keyrail_reader, ...)"
+    )
+    parser.add_argument(
+        "--wait", type=float, default=30.0, metavar="SECONDS", help="for another migration to end (30)"
+    )
+    parser.add_argument(
+        "--take-over", action="store_true", help="from a migration that died: only when its lock has expired"
+    )
+    parser.add_json("what was done, or is to be done,")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Migrate, or look. Raises CommandError."""
+    # pyarrow and the engine's client, for this command alone
+    from keyrail_cost_accounting.ledger import LedgerUnavailable
+    from keyrail_cost_accounting.lock import Locked
+    from keyrail_cost_accounting.migrate import MigrationChanged
+    from keyrail_cost_accounting.settings import LedgerSettings
+
+    try:
+        settings = LedgerSettings()
+        if settings.ledger is not None:
+            with _closing(settings) as ledger:
+                _do(options, settings, ledger, settings.ledger)
+            return
+        found = Home(home(os.environ))  # noqa: TID251 - the CLI's one setting
+        _in_home(options, found)
+    except (LedgerUnavailable, Locked, MigrationChanged, ValueError) as error:
+        raise CommandError(f"the ledger was not migrated: {error}") from None
+
+
+def _in_home(options: argparse.Namespace, found: Home) -> None:
+    from keyrail_cost_accounting.settings import LedgerSettings
+
+    if options.access:
+        raise CommandError("the embedded ledger has no users, and no roles: --access is for a server")
+    if not found.ledger.exists():
+        raise CommandError(f"there is no ledger in {found.path} yet: `keyrail up` makes one")
+    try:
+        found.lock()
+    except HomeInUse as error:
+        _say(
+            options,
+            {"ledger": str(found.ledger), "running": True, "applied": [], "pending": [], "changed": []},
+            f"{found.path} is in use: {error}. Its ledger was migrated when that started: it is up to date",
+        )
+        return
+    try:
+        settings = LedgerSettings(ledger=str(found.ledger))
+        with _closing(settings) as ledger:
+            _do(options, settings, ledger, str(found.ledger))
+    finally:
+        found.release()
+
+
+@contextmanager
+def _closing(settings: LedgerSettings) -> Generator[ClickHouse]:
+    ledger = settings.open()
+    try:
+        yield ledger
+    finally:
+        ledger.close()
+
+
+def _do(options: argparse.Namespace, settings: LedgerSettings, ledger: ClickHouse, where: str) -> None:
+    from keyrail_cost_accounting.migrate import state
+    from keyrail_cost_accounting.schema import migrate_alone
+
+    applied: list[str] = []
+    if not options.check:
+        applied = migrate_alone(
+            ledger,
+            settings.layout(),
+            f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}",
+            wait_s=options.wait,
+            take_over=options.take_over,
+            with_access=options.access,
+        )
+    found = state(ledger)
+    said = [f"applied {name}" for name in applied]
+    said += [f"pending {name}" for name in found.pending]
+    said += [f"changed {name}: this ledger was made by another one" for name in found.changed]
+    said += [f"later   {name}: of a release after this one" for name in found.later]
+    if options.access:
+        said.append("made the roles keyrail_writer, keyrail_reader and keyrail_contents_reader")
+    facts: render.Row = {
+        "ledger": where,
+        "running": False,
+        "applied": applied,
+        "pending": list(found.pending),
+        "changed": list(found.changed),
+        "later": list(found.later),
+    }
+    _say(options, facts, "\n".join(said) or "up to date")
+    if not found.current:
+        raise CommandError("the ledger is not what this release needs: run `keyrail migrate`")
+
+
+def _say(options: argparse.Namespace, facts: render.Row, text: str) -> None:
+    print(render.as_json(facts) if options.json else text)
