@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+from collections.abc import Callable
+from functools import partial
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.tasks import end
 from keyrail.contracts import streams
 from keyrail_cost_accounting import memory
 from keyrail_cost_accounting.answers import Answers
+from keyrail_cost_accounting.backlog import Backlog
 from keyrail_cost_accounting.batches import Batches
 from keyrail_cost_accounting.closer import Closer
 from keyrail_cost_accounting.consumer import Consumer, Pace
@@ -18,6 +22,8 @@ from keyrail_cost_accounting.ledger import Ledger
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
 from keyrail_cost_accounting.sweeper import Sweeper
+
+log = logging.getLogger(__name__)
 
 RELEASE_EVERY_S = 20.0
 
@@ -51,11 +57,15 @@ class CostAccounting:
         self._closer = Closer(
             bus, ledger, metrics, silence_s=sweep_after_s, every_s=min(5.0, sweep_after_s / 3)
         )
+        self._backlog = Backlog(bus.js, streams.EVENTS, durable, metrics)
         self._running: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        """Bring the tables up to date, then consume, answer and sweep."""
+    async def start(self, on_end: Callable[[], None] | None = None) -> None:
+        """Bring the tables up to date, then consume, answer and sweep.
+
+        `on_end` is called when a task ends with an error, which `drain` will raise.
+        """
         await asyncio.to_thread(migrate, self._ledger)
         self._bus.on_reconnect(self._reconnected)
         await self._batches.open()
@@ -64,8 +74,11 @@ class CostAccounting:
         self._background = [
             asyncio.create_task(self._sweeper.run()),
             asyncio.create_task(self._closer.run()),
+            asyncio.create_task(self._backlog.run()),
             asyncio.create_task(self._release_memory()),
         ]
+        for task in (self._running, *self._background):
+            task.add_done_callback(partial(_ended, on_end))
 
     async def wait(self) -> None:
         """Until the consumer ends: after `drain`, or with the error that stopped it."""
@@ -91,3 +104,12 @@ class CostAccounting:
             while True:
                 memory.release()
                 await asyncio.sleep(RELEASE_EVERY_S)
+
+
+def _ended(on_end: Callable[[], None] | None, task: asyncio.Task[None]) -> None:
+    """A task that ended by itself has left its work undone: nobody may go on as if it were done."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    log.error("a part of the service ended", exc_info=error)
+    if on_end is not None:
+        on_end()

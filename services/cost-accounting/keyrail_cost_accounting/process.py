@@ -2,33 +2,77 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import logging
+import signal
+
 from keyrail.bus.connection import Bus
 from keyrail.bus.liveness import Heart
 from keyrail_cost_accounting.app import CostAccounting
-from keyrail_cost_accounting.ledger import open_ledger
+from keyrail_cost_accounting.ledger import ClickHouse, LedgerRefused, LedgerUnavailable, open_ledger
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.settings import Settings
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 2.0
 
 
 class Process:
     """What `runtime.process` runs."""
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
+        self._bus = bus
         self._heart = Heart(bus)
-        self._ledger = open_ledger(
-            settings.ledger,
-            user=settings.ledger_user,
-            password=settings.ledger_password.get_secret_value(),
-        )
-        self._service = CostAccounting(bus, self._ledger, Metrics(), sweep_after_s=settings.sweep_after_s)
+        self._settings = settings
+        self._ledger: ClickHouse | None = None
+        self._service: CostAccounting | None = None
 
     async def start(self) -> None:
-        """Return once events are consumed and questions answered."""
-        await self._service.start()
+        """Return once events are consumed and questions answered. A server that does not answer is waited for.
+
+        Raises LedgerRefused when waiting would not help, LedgerUnavailable for a directory that can't be opened.
+        """
+        self._ledger = await self._open()
+        self._service = CostAccounting(
+            self._bus, self._ledger, Metrics(), sweep_after_s=self._settings.sweep_after_s
+        )
+        await self._service.start(on_end=_leave)
         self._heart.start()
 
     async def drain(self) -> None:
         """Finish the batch in hand and give the ledger back."""
-        await self._service.drain()
-        await self._heart.stop()
-        self._ledger.close()
+        assert self._service is not None, "started"
+        assert self._ledger is not None, "started"
+        try:
+            await self._service.drain()
+        finally:
+            await self._heart.stop()
+            self._ledger.close()
+
+    async def _open(self) -> ClickHouse:
+        settings = self._settings
+        password = settings.ledger_password.get_secret_value()
+        server = settings.ledger.startswith(("http://", "https://"))
+        attempt = functools.partial(
+            open_ledger, settings.ledger, user=settings.ledger_user, password=password
+        )
+        while True:
+            try:
+                return await asyncio.to_thread(attempt)
+            except LedgerUnavailable as error:
+                refused = isinstance(error, LedgerRefused) or not server
+                log.log(
+                    logging.ERROR if refused else logging.WARNING,
+                    "the ledger cannot be opened",
+                    extra={"error": str(error)},
+                )
+                if refused:
+                    raise
+            await asyncio.sleep(RETRY_S)
+
+
+def _leave() -> None:
+    """A process that consumes nothing any more is of no use: let the supervisor start another."""
+    signal.raise_signal(signal.SIGTERM)
