@@ -16,6 +16,7 @@ import threading
 import time
 from base64 import b64decode
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from tempfile import NamedTemporaryFile
 from typing import Literal
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
@@ -99,9 +100,12 @@ class Engine:
                 raise Refused(int(found[1]) if found else 1002, str(error)) from error
 
     def _insert(self, insert: re.Match[bytes], body: bytes) -> None:
-        with self._connection.send_insert(insert[1].decode(), insert[2].decode()) as into:
-            into.append(body)
-            into.finish()
+        """By a file: chDB's streaming insert does not tell of an error after it has read all."""
+        with NamedTemporaryFile() as file:
+            file.write(body)
+            file.flush()
+            text = f"{insert[1].decode()} FROM INFILE '{file.name}' FORMAT {insert[2].decode()}"
+            self._connection.query(text)
 
     def _set(self, parameters: dict[str, str]) -> None:
         run = self._connection.query

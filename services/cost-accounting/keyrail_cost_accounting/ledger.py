@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlencode
 
@@ -15,7 +16,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from keyrail.contracts.base import Json
 from keyrail_cost_accounting import refusals
 from keyrail_cost_accounting.refusals import LedgerRefused, LedgerUnavailable, RowsRefused
-from keyrail_cost_accounting.writing import EngineWriter, ServerWriter, Writer
+from keyrail_cost_accounting.writing import PREFIX, EngineWriter, ServerWriter, Writer
 
 __all__ = [
     "ClickHouse",
@@ -159,4 +160,7 @@ def _engine_writer(directory: str) -> EngineWriter:
     """On the engine that `_engine` has opened: it wants the same directory and options again."""
     import chdb  # 555 MB, for those alone who keep their ledger in it
 
-    return EngineWriter(chdb.connect(f"{os.path.realpath(directory)}?{urlencode(ENGINE_OPTIONS)}"))
+    path = os.path.realpath(directory)
+    for left in Path(path).glob(f"{PREFIX}*"):  # by a process that was killed
+        left.unlink()
+    return EngineWriter(chdb.connect(f"{path}?{urlencode(ENGINE_OPTIONS)}"), path)
