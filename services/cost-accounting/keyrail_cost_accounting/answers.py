@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 from keyrail.contracts.base import Json, now_ms
@@ -24,24 +25,34 @@ from keyrail_cost_accounting.statement import Statement
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 9.0
+"""Those who ask wait for ten seconds: a ledger that hangs is an answer too."""
+THREADS = 4
+"""As many as there are questions at a time."""
+
 
 class Answers:
     """Asks the ledger. Each question takes a thread for as long as its query runs."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._threads = ThreadPoolExecutor(THREADS, "question")
 
     async def answer(self, data: bytes) -> bytes:
         """Whatever goes wrong is in the page's `error`."""
         try:
             query = LedgerQuery.decode(data).query
-            page = await asyncio.to_thread(self._page, query)
+            asked = asyncio.get_running_loop().run_in_executor(self._threads, self._page, query)
+            page = await asyncio.wait_for(asked, PATIENCE_S)
         except queries.BadCursor as error:
             page = LedgerPage(error=str(error))
         except ValueError:
             page = LedgerPage(error="the question cannot be read")
+        except TimeoutError:
+            log.warning("question not answered", extra={"error": f"nothing within {PATIENCE_S:.0f} s"})
+            page = LedgerPage(error="the ledger does not answer at the moment")
         except LedgerUnavailable as error:
-            log.warning("question not answered", extra={"error": str(error)[:500]})
+            log.warning("question not answered", extra={"error": str(error)})
             page = LedgerPage(error="the ledger does not answer at the moment")
         except Exception:  # an asker without an answer would wait for its whole timeout
             log.exception("question not answered")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+from collections.abc import Callable
+from functools import partial
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.tasks import end
 from keyrail.contracts import streams
 from keyrail_cost_accounting import memory
 from keyrail_cost_accounting.answers import Answers
+from keyrail_cost_accounting.backlog import Backlog
 from keyrail_cost_accounting.batches import Batches
 from keyrail_cost_accounting.closer import Closer
 from keyrail_cost_accounting.consumer import Consumer, Pace
@@ -20,6 +24,8 @@ from keyrail_cost_accounting.migrate import migrate
 from keyrail_cost_accounting.refresher import Refresher
 from keyrail_cost_accounting.schema import Prepare
 from keyrail_cost_accounting.sweeper import Sweeper
+
+log = logging.getLogger(__name__)
 
 RELEASE_EVERY_S = 20.0
 
@@ -57,12 +63,16 @@ class CostAccounting:
             bus, ledger, metrics, silence_s=sweep_after_s, every_s=min(5.0, sweep_after_s / 3)
         )
         self._refresher = Refresher(ledger, metrics)
+        self._backlog = Backlog(bus.js, streams.EVENTS, durable, metrics)
         self._running: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        """See to the tables, then consume, answer and sweep."""
+    async def start(self, on_end: Callable[[], None] | None = None) -> None:
+        """See to the tables, then consume, answer and sweep.
+
+        `on_end` is called when a task ends with an error, which `drain` will raise.
+        """
         if self._prepare is not None:
             await self._prepare()
         else:
@@ -75,8 +85,11 @@ class CostAccounting:
         self._background = [
             asyncio.create_task(self._sweeper.run()),
             asyncio.create_task(self._closer.run()),
+            asyncio.create_task(self._backlog.run()),
             asyncio.create_task(self._release_memory()),
         ]
+        for task in (self._running, self._refreshing, *self._background):
+            task.add_done_callback(partial(_ended, on_end))
 
     async def wait(self) -> None:
         """Until the consumer ends: after `drain`, or with the error that stopped it."""
@@ -105,3 +118,12 @@ class CostAccounting:
             while True:
                 memory.release()
                 await asyncio.sleep(RELEASE_EVERY_S)
+
+
+def _ended(on_end: Callable[[], None] | None, task: asyncio.Task[None]) -> None:
+    """A task that ended by itself has left its work undone: nobody may go on as if it were done."""
+    if task.cancelled() or (error := task.exception()) is None:
+        return
+    log.error("a part of the service ended", exc_info=error)
+    if on_end is not None:
+        on_end()

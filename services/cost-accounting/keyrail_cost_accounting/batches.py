@@ -99,6 +99,12 @@ class Batches:
         for msg in messages:
             send(msg.reply)
 
+    def progress(self, messages: Iterable[Msg]) -> None:
+        """Tell the server that these are worked on. While disconnected nothing is sent, nor kept to be sent."""
+        if self._nc.is_connected:
+            for msg in messages:
+                self._nc.send(msg.reply, b"+WPI")
+
     async def _ask(self, room: int, request: dict[str, object], patience_s: float) -> None:
         pull = _Pull(f"{self._inbox}.{next(self._numbers)}", room, asyncio.Event())
         self._pull = pull

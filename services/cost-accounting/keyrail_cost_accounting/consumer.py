@@ -20,17 +20,15 @@ from nats.js import JetStreamContext
 
 from keyrail.contracts import subjects
 from keyrail.contracts.base import new_id, now_ms
-from keyrail_cost_accounting import blocks
 from keyrail_cost_accounting.batches import Batches, PullRefused
+from keyrail_cost_accounting.inserts import Inserts, RefusedRow
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.metrics import Metrics
-from keyrail_cost_accounting.rows import Rejected, Row, Rows
+from keyrail_cost_accounting.rows import Rejected, Rows, events_of
 
 log = logging.getLogger(__name__)
 
 KNOWN = frozenset({subjects.EVENT_ATTEMPT, subjects.EVENT_REQUEST, subjects.EVENT_ALERT})
-BLOCK = 4_000
-"""Most rows of one insert: a deduplication token holds for one block."""
 MAX_BYTES = 16 << 20
 
 
@@ -59,14 +57,20 @@ class Consumer:
     ) -> None:
         self._batches = batches
         self._js = js
-        self._ledger = ledger
         self._metrics = metrics
         self._pace = pace
         self._stopping = asyncio.Event()
+        self._inserts = Inserts(
+            ledger, metrics, self._stopping, retry_s=pace.retry_s, retry_most_s=pace.retry_most_s
+        )
         self._due = 0.0
         self._idle = True
-        self.caught_up = False
+        self._emptied = False
+
+    @property
+    def caught_up(self) -> bool:
         """Whether the last batch emptied the durable: what the ledger shows is what has happened."""
+        return self._emptied and not self._inserts.failed
 
     def stop(self) -> None:
         """Fetch no more; `run` returns after the batch in hand."""
@@ -75,17 +79,24 @@ class Consumer:
 
     async def run(self) -> None:
         """Consume until stopped. Raises what nats-py raises when its connection is closed for good."""
+        try:
+            await self._consume()
+        finally:
+            self._inserts.close()
+
+    async def _consume(self) -> None:
         while not self._stopping.is_set():
             try:
                 batch = await self._take()
             except PullRefused as error:
-                self.caught_up = False
+                self._emptied = False
                 log.warning("the events' durable does not answer", extra={"error": str(error)})
                 await self._pause(1.0)
                 continue
             if batch and not await self._settle(batch):
                 return
-            self.caught_up = len(batch) < self._pace.messages
+            self._emptied = len(batch) < self._pace.messages
+            self._inserts.failed = False
 
     async def _settle(self, batch: Sequence[Msg]) -> bool:
         """Insert and acknowledge. False: stopped while the ledger failed; the batch is handed back."""
@@ -119,37 +130,17 @@ class Consumer:
             if rejected := _read(rows, msg):
                 poisoned[index] = rejected
         token = new_id()  # of this batch in this process: retries of an insert that did arrive
-        await self._insert("attempts", rows.attempts, token)
-        await self._insert("requests", rows.requests, token)
-        await self._insert("alerts", rows.alerts, token)
+        refused = await self._inserts.insert("attempts", rows.attempts, token)
+        refused += await self._inserts.insert("requests", rows.requests, token)
+        refused += await self._inserts.insert("alerts", rows.alerts, token)
+        if refused:
+            _find(refused, batch, poisoned)
         for index, rejected in poisoned.items():
             await self._dead_letter(batch[index], rejected)
             await batch[index].term()
         self._batches.acknowledge(msg for index, msg in enumerate(batch) if index not in poisoned)
         if rows.newest_ms:
             self._metrics.lag.set(max(0, now_ms() - rows.newest_ms) / 1000)
-
-    async def _insert(self, table: str, rows: list[Row], token: str) -> None:
-        columns = blocks.COLUMNS[table]
-        for start in range(0, len(rows), BLOCK):
-            count = len(rows[start : start + BLOCK])
-            block = blocks.encode(table, rows[start : start + BLOCK])
-            delay = self._pace.retry_s
-            while True:
-                began = time.monotonic()
-                try:
-                    await asyncio.to_thread(self._ledger.insert, table, columns, block, f"{token}-{start}")
-                    break
-                except LedgerUnavailable as error:
-                    self.caught_up = False
-                    self._metrics.insert_failures.inc()
-                    log.warning("insert failed", extra={"table": table, "error": str(error)[:500]})
-                    if self._stopping.is_set():
-                        raise
-                    await self._pause(delay)
-                    delay = min(delay * 2, self._pace.retry_most_s)
-            self._metrics.insert_seconds.observe(time.monotonic() - began)
-            self._metrics.rows.labels(table).inc(count)
 
     async def _dead_letter(self, msg: Msg, rejected: list[Rejected]) -> None:
         """Put what could not be read where a person finds it; retried until the stream has it."""
@@ -185,8 +176,7 @@ class Consumer:
         async def tell() -> None:
             while True:
                 await asyncio.sleep(self._pace.progress_s)
-                for msg in batch:
-                    await msg.in_progress()
+                self._batches.progress(batch)
 
         teller = asyncio.create_task(tell())
         try:
@@ -202,6 +192,14 @@ class Consumer:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+
+def _find(refused: list[RefusedRow], batch: Sequence[Msg], poisoned: dict[int, list[Rejected]]) -> None:
+    """Add the events of refused rows to `poisoned`."""
+    reasons = {each.row: each.reason for each in refused}
+    for index, msg in enumerate(batch):
+        for row, event in events_of(msg.data, reasons):
+            poisoned.setdefault(index, []).append(Rejected(reasons[row], event))
 
 
 def _read(rows: Rows, msg: Msg) -> list[Rejected]:

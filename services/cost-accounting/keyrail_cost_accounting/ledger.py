@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlencode
 
@@ -13,9 +14,26 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from keyrail.contracts.base import Json
-from keyrail_cost_accounting.writing import EngineWriter, ServerWriter, Writer
+from keyrail_cost_accounting import refusals
+from keyrail_cost_accounting.refusals import LedgerRefused, LedgerUnavailable, RowsRefused
+from keyrail_cost_accounting.writing import PREFIX, EngineWriter, ServerWriter, Writer
+
+__all__ = [
+    "ClickHouse",
+    "Ledger",
+    "LedgerRefused",
+    "LedgerUnavailable",
+    "Parameter",
+    "RowsRefused",
+    "open_ledger",
+]
 
 Parameter = str | int | list[str] | list[int]
+
+WRITE_S = 15
+"""How long an insert over HTTP may take: hundreds of times what it does take. One that was given up is tried
+again with its token, and a process that is to end waits for the one under way."""
+STATEMENT_S = 60
 
 ENGINE_OPTIONS = {
     # one machine, one tenant of the engine: small caches and few threads instead of a server's
@@ -40,15 +58,11 @@ QUERY_SETTINGS = {
 }
 
 
-class LedgerUnavailable(Exception):
-    """The engine did not do it; trying the same again may help."""
-
-
 class Ledger(Protocol):
     """What the rest of this service asks of the database."""
 
     def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
-        """Insert a block (Arrow's stream format) once for each token. Raises LedgerUnavailable."""
+        """Insert a block (Arrow's stream format) once for each token. Raises LedgerUnavailable, RowsRefused."""
         ...
 
     def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
@@ -83,21 +97,23 @@ class ClickHouse:
         try:
             self._writer.write(table, block, token, whole=self._whole[table])
         except (ClickHouseError, RuntimeError, OSError) as error:
-            self._whole.pop(table)  # another release may have added a column
-            raise LedgerUnavailable(str(error)) from error
+            self._whole.pop(table, None)  # another release may have added a column
+            raise refusals.of_insert(error) from error
 
     def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
         try:
             answer = self._client.raw_query(sql, parameters=dict(parameters), fmt="JSONEachRow")
+            return [_ROW.decode(line) for line in answer.splitlines()]
         except (ClickHouseError, OSError) as error:
-            raise LedgerUnavailable(str(error)) from error
-        return [_ROW.decode(line) for line in answer.splitlines()]
+            raise refusals.of_statement(error) from error
+        except msgspec.DecodeError as error:  # cut short, or an exception that came after the first rows
+            raise LedgerUnavailable("the answer is not rows") from error
 
     def command(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> None:
         try:
             self._client.command(sql, parameters=dict(parameters or {}))
         except (ClickHouseError, OSError) as error:
-            raise LedgerUnavailable(str(error)) from error
+            raise refusals.of_statement(error) from error
 
     def close(self) -> None:
         """Release the engine: another process may own the directory then."""
@@ -109,27 +125,27 @@ _ROW: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder(dict[str, obj
 
 
 def open_ledger(where: str, *, user: str | None = None, password: str = "") -> ClickHouse:
-    """Open an http(s) URL, or the directory of an embedded ledger. Raises LedgerUnavailable.
+    """Open an http(s) URL, or the directory of an embedded ledger. Raises LedgerUnavailable, LedgerRefused.
 
     A directory has one owner at a time: a second process is refused.
     """
     try:
         if where.startswith(("http://", "https://")):
-            writer = ServerWriter(_server(where, user, password))
-            return ClickHouse(_server(where, user, password), writer, embedded=False)
+            writer = ServerWriter(_server(where, user, password, WRITE_S))
+            return ClickHouse(_server(where, user, password, STATEMENT_S), writer, embedded=False)
         return ClickHouse(_engine(where), _engine_writer(where), embedded=True)
     except (ClickHouseError, RuntimeError, OSError) as error:
-        raise LedgerUnavailable(str(error)) from error
+        raise refusals.of_statement(error) from error
 
 
-def _server(url: str, user: str | None, password: str) -> Client:
+def _server(url: str, user: str | None, password: str, patience_s: int) -> Client:
     return clickhouse_connect.get_client(
         dsn=url,
         username=user,
         password=password,
         settings=QUERY_SETTINGS,
         connect_timeout=5,
-        send_receive_timeout=60,
+        send_receive_timeout=patience_s,
         autogenerate_session_id=False,
     )
 
@@ -144,4 +160,7 @@ def _engine_writer(directory: str) -> EngineWriter:
     """On the engine that `_engine` has opened: it wants the same directory and options again."""
     import chdb  # 555 MB, for those alone who keep their ledger in it
 
-    return EngineWriter(chdb.connect(f"{os.path.realpath(directory)}?{urlencode(ENGINE_OPTIONS)}"))
+    path = os.path.realpath(directory)
+    for left in Path(path).glob(f"{PREFIX}*"):  # by a process that was killed
+        left.unlink()
+    return EngineWriter(chdb.connect(f"{path}?{urlencode(ENGINE_OPTIONS)}"), path)

@@ -21,7 +21,7 @@ class Metrics:
         )
         self.dead_letters = Counter(
             "keyrail_ledger_dead_letters",
-            "Events put aside because they could not be read",
+            "Events put aside because they could not be read, or the ledger did not take them",
             registry=registry,
         )
         self.lag = Gauge(
@@ -47,4 +47,17 @@ class Metrics:
         )
         self.rollup_minutes = Counter(
             "keyrail_ledger_rollup_minutes", "Minutes whose sums were computed again", registry=registry
+        )
+        self.stream_bytes = Gauge(
+            "keyrail_events_stream_bytes", "Size of the stream of events", registry=registry
+        )
+        self.stream_fill = Gauge(
+            "keyrail_events_stream_fill_ratio",
+            "Size of the stream of events by the most that it may have: at 1 publishers are refused",
+            registry=registry,
+        )
+        self.waiting = Gauge(
+            "keyrail_ledger_waiting_messages",
+            "Messages with events that are not in the ledger yet",
+            registry=registry,
         )

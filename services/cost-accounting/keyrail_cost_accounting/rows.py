@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from uuid import UUID
@@ -120,6 +121,28 @@ class Rows:
             at = event.raised_ms
         self.newest_ms = max(self.newest_ms, at)
         return None
+
+
+def events_of(data: bytes, rows: Container[Row]) -> list[tuple[Row, bytes]]:
+    """Those of a message's events whose row is one of these: the row, and the event as it was sent."""
+    try:
+        elements = wire.ELEMENTS.decode(data)
+    except (DecodeError, RecursionError):
+        return []
+    each = ((_row_of(bytes(element)), bytes(element)) for element in elements)
+    return [(row, event) for row, event in each if row is not None and row in rows]
+
+
+def _row_of(data: bytes) -> Row | None:
+    try:
+        event = wire.EVENT.decode(data)
+        if isinstance(event, wire.AttemptStarted):
+            return started_row(event)
+        if isinstance(event, wire.AttemptSettled):
+            return settled_row(event)
+    except (DecodeError, RecursionError, UnicodeDecodeError, OverflowError):
+        return None
+    return request_row(event) if isinstance(event, wire.RequestFinished) else alert_row(event)
 
 
 def started_row(event: wire.AttemptStarted) -> Row:
