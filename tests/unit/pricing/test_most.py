@@ -30,8 +30,8 @@ STEP = Decimal("0.000000000001")
         ("openai", "gpt-5.4", (272_001, 10), "default", "1.360230"),
         ("openai", "gpt-5.4", (272_001, 10), "fast", "1.360305"),
         ("groq", "openai/gpt-oss-120b", (1_000, 100), "flex", "0.00021"),
-        ("anthropic", "claude-sonnet-5-5", (1_000, 10), None, "0.0041"),  # all of it kept for an hour
-        ("anthropic", "claude-sonnet-5-5", (1_000, 10), "standard_only", "0.0041"),
+        ("anthropic", "claude-sonnet-5-5", (1_000, 10), None, "0.00451"),  # all kept for an hour, in the US
+        ("anthropic", "claude-sonnet-5-5", (1_000, 10), "standard_only", "0.00451"),
         ("openai", "text-embedding-3-small", (1_000, 0), None, "0.00002"),
         ("sandbox", "echo", (1_000, 100), None, "0"),
         ("openai", "gpt-5.4-mini", (0, 0), None, "0"),
