@@ -36,6 +36,7 @@ def usage_of(value: object, *, served_tier: object = None) -> Usage:
         reasoning_tokens=reasoning,
         audio_input_tokens=count(prompt.get("audio_tokens")),
         audio_output_tokens=count(completion.get("audio_tokens")),
+        searches=count(_details(usage, "server_tool_use_details").get("web_search_requests")),
         served_tier=tier(served_tier) or tier(usage.get("service_tier")),
         raw=raw(usage),
     )
