@@ -23,9 +23,8 @@ pytestmark = pytest.mark.skipif(not WIRE.exists(), reason=f"recorded provider tr
 
 
 def rates(input_: str, output: str, **more: str) -> ModelPrice:
-    return ModelPrice(
-        input=Decimal(input_), output=Decimal(output), **{name: Decimal(text) for name, text in more.items()}
-    )
+    given: dict[str, Any] = {name: Decimal(text) for name, text in more.items()}
+    return ModelPrice(input=Decimal(input_), output=Decimal(output), **given)
 
 
 # Bills that the catalogue's rates do not make: with the rates that were billed, our reckoning makes them.

@@ -698,7 +698,9 @@ def terms(**more: Any) -> ProviderConfig:
 
 
 def rates(input_: str, output: str, **more: Any) -> ModelPrice:
-    values = {name: Decimal(value) if type(value) is str else value for name, value in more.items()}
+    values: dict[str, Any] = {
+        name: Decimal(value) if type(value) is str else value for name, value in more.items()
+    }
     return ModelPrice(input=Decimal(input_), output=Decimal(output), **values)
 
 
