@@ -212,7 +212,7 @@ def agreements(draw: st.DrawFn, at_ms: int) -> ProviderConfig | None:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.sampled_from(MODELS),
     COUNT,
