@@ -23,6 +23,7 @@ from keyrail.pricing import additions
 VERSION = genai_prices.__version__
 DAY_MS = 86_400_000
 PER = Decimal(1_000_000)
+APPROXIMATE = "~"
 
 _THEIR_NAME = {"gemini": "google", "xai": "x-ai"}
 _NO_CONTEXT: frozenset[str] = frozenset({"default", "standard", "standard_only", "auto", "on_demand"})
@@ -166,6 +167,11 @@ def calculate(
     known = find(provider, model, tier, at_ms, region)
     cost = None if known is None else total(known, counts)
     return None if known is None or cost is None else Calculated(cost, known.model, known.prices)
+
+
+def version(*, ours: bool, approximate: bool) -> str:
+    """What a price says that it was made of: the list, our additions to it, and whether it is only near."""
+    return f"{VERSION}{f'+{additions.VERSION}' if ours else ''}{APPROXIMATE if approximate else ''}"
 
 
 def changes_on_a_day(model: ModelInfo) -> tuple[int, ...]:

@@ -10,14 +10,13 @@ from typing import NamedTuple
 
 from keyrail.contracts.config import ModelPrice, ProviderConfig
 from keyrail.contracts.usage import Price, Usage
-from keyrail.pricing import additions, catalogue, media
+from keyrail.pricing import catalogue, media
 from keyrail.pricing.rates import Rates, flat, rates
 from keyrail.pricing.reported import reported
 from keyrail.pricing.terms import adjustment, in_force
 
 SANDBOX = "sandbox"
 UNKNOWN = Price()
-APPROXIMATE = "~"
 
 _ZERO = Decimal(0)
 _STEP = Decimal("0.000000000001")  # what the ledger can hold
@@ -59,6 +58,9 @@ class Listed(NamedTuple):
     version: str | None
 
 
+_SANDBOX = Listed(_ZERO, _ZERO, "sandbox", None)
+
+
 def listed(
     provider: str, model: str, usage: Usage, at_ms: int, terms: ProviderConfig | None, revision: int = 0
 ) -> Listed | None:
@@ -66,14 +68,27 @@ def listed(
 
     None: unknown.
     """
+    return _listed(provider, model, usage, at_ms, terms, revision, (usage.served_tier, usage.region))
+
+
+def _listed(
+    provider: str,
+    model: str,
+    usage: Usage,
+    at_ms: int,
+    terms: ProviderConfig | None,
+    revision: int,
+    served: tuple[str | None, str | None],
+) -> Listed | None:
     if provider == SANDBOX:
-        return Listed(_ZERO, _ZERO, "sandbox", None)
+        return _SANDBOX
     if usage.input_tokens is None or usage.output_tokens is None:
         return None
-    if terms is not None and (given := in_force(terms, model, at_ms)) is not None:
+    if terms is not None and terms.prices and (given := in_force(terms, model, at_ms)) is not None:
         return _configured(given, usage, revision)
-    tier = usage.served_tier.lower() if usage.served_tier else None
-    region = usage.region.lower() if usage.region else None
+    tier, region = served
+    if tier is not None or region is not None:
+        tier, region = tier and tier.lower(), region and region.lower()
     if terms is None or (terms.discount is None and not terms.multipliers):
         return _catalogue(provider, model, usage, at_ms, (tier, region))
     factor, tier, region = adjustment(terms.discount, terms.multipliers, tier, region)
@@ -81,9 +96,12 @@ def listed(
     if found is None:
         return None
     version = found.version or ""
-    plain, mark = (version[:-1], APPROXIMATE) if version.endswith(APPROXIMATE) else (version, "")
+    plain = version.removesuffix(catalogue.APPROXIMATE)
     return Listed(
-        _held(found.cost * factor), _held(found.uncached * factor), found.source, f"{plain}+r{revision}{mark}"
+        _held(found.cost * factor),
+        _held(found.uncached * factor),
+        found.source,
+        f"{plain}+r{revision}{version[len(plain) :]}",
     )
 
 
@@ -96,9 +114,8 @@ def elsewhere(
     region that another provider served mean nothing there, so its standard rates count. None: unknown.
     """
     other, _, model = reference.partition("/")
-    if other != provider and (usage.served_tier is not None or usage.region is not None):
-        usage = usage.replace(served_tier=None, region=None)
-    found = listed(other, model, usage, at_ms, terms)
+    served = (usage.served_tier, usage.region) if other == provider else (None, None)
+    found = _listed(other, model, usage, at_ms, terms, 0, served)
     return None if found is None else found.cost
 
 
@@ -128,7 +145,9 @@ def _configured(given: ModelPrice, usage: Usage, revision: int) -> Listed | None
     if usage.audio_input_tokens and given.audio_input is not None and usage.input_tokens is not None:
         cached = media.counts(usage).get("cache_audio_read_tokens") if usage.cache_read_tokens else 0
         if cached is None:
-            version += APPROXIMATE  # nobody knows how much of the sound was cached: it counts as text
+            version += (
+                catalogue.APPROXIMATE
+            )  # nobody knows how much of the sound was cached: it counts as text
         else:
             read, written = usage.cache_read_tokens or 0, usage.cache_write_tokens or 0
             most = max(usage.input_tokens - read - written, 0)
@@ -172,20 +191,10 @@ def _catalogue(
     if found is None:
         return None
     cost, uncached = found
-    held = _held(cost)
-    ours = known.ours or (known.our_long_writes and bool(usage.cache_write_1h_tokens))
-    return Listed(
-        held,
-        held if uncached is cost else _held(uncached),
-        "catalogue",
-        _version(ours=ours, approximate=known.approximate),
-    )
-
-
-def _version(*, ours: bool, approximate: bool) -> str:
-    if not ours and not approximate:
-        return catalogue.VERSION
-    return f"{catalogue.VERSION}{f'+{additions.VERSION}' if ours else ''}{APPROXIMATE if approximate else ''}"
+    version = known.version_of_long_writes if usage.cache_write_1h_tokens else known.version
+    if not known.exact:
+        cost, uncached = _held(cost), _held(uncached)
+    return Listed(cost, uncached, "catalogue", version)
 
 
 def _held(cost: Decimal) -> Decimal:
@@ -228,7 +237,9 @@ def _by_library(
     ours = known.ours or bool(
         (known.our_long_writes and usage.cache_write_1h_tokens) or (known.our_audio and sound)
     )
-    return Listed(_held(cost), _held(uncached), "catalogue", _version(ours=ours, approximate=approximate))
+    return Listed(
+        _held(cost), _held(uncached), "catalogue", catalogue.version(ours=ours, approximate=approximate)
+    )
 
 
 def _priced(provider: str, usage: Usage, known: catalogue.Known) -> bool:

@@ -30,6 +30,7 @@ _MEDIA = frozenset(
 _KNOWN = frozenset({*_PRICED, *_MEDIA, _SEARCHES, "storage_searches_kcount"})
 _ZERO = Decimal(0)
 _THOUSAND = Decimal(1_000)
+_PLACES = 12  # of what the ledger can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +44,26 @@ class _Bracket:
     cache_write: Decimal | None
     cache_write_1h: Decimal | None
 
+    def all(self) -> tuple[Decimal | None, ...]:
+        """Each of them."""
+        return self.input, self.output, self.cache_read, self.cache_write, self.cache_write_1h
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
     """Rates by size of the prompt: bracket i holds above `starts[i - 1]` input tokens. None: unknown.
 
     `search`: US dollars for one. `media`: whether other tokens than text's have rates of their own, which
-    `cost` does not know.
+    `cost` does not know. `exact`: what it costs never has more places than the ledger.
     """
 
     starts: tuple[int, ...]
     brackets: tuple[_Bracket, ...]
     search: Decimal | None = None
     media: bool = False
-    ours: bool = False
-    our_long_writes: bool = False
-    approximate: bool = False
+    version: str = catalogue.VERSION
+    version_of_long_writes: str = catalogue.VERSION
+    exact: bool = False
 
     def cost(
         self, input_: int, output: int, cache_read: int, cache_write: int, cache_write_1h: int = 0
@@ -108,15 +113,24 @@ def rates(provider: str, model: str, tier: str | None, day: int, region: str | N
     search = prices.get(_SEARCHES)
     if isinstance(search, TieredPrices):
         return None
+    brackets = tuple(_bracket(prices, start) for start in (-1, *starts))
+    each = None if search is None else search / _THOUSAND
     return Rates(
         starts,
-        tuple(_bracket(prices, start) for start in (-1, *starts)),
-        search=None if search is None else search / _THOUSAND,
+        brackets,
+        search=each,
         media=not _MEDIA.isdisjoint(prices.keys()),
-        ours=known.ours,
-        our_long_writes=known.our_long_writes,
-        approximate=known.approximate,
+        version=catalogue.version(ours=known.ours, approximate=known.approximate),
+        version_of_long_writes=catalogue.version(
+            ours=known.ours or known.our_long_writes, approximate=known.approximate
+        ),
+        exact=all(_exact(rate) for bracket in brackets for rate in bracket.all()) and _exact(each),
     )
+
+
+def _exact(rate: Decimal | None) -> bool:
+    exponent = 0 if rate is None else rate.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -_PLACES
 
 
 def _bracket(prices: dict[str, Decimal | TieredPrices], above: int) -> _Bracket:
