@@ -75,7 +75,7 @@ def _route(reader: Reader, name: str, entry: Entry, providers: Collection[str]) 
         )
     if name in providers:
         reader.bad(entry, "a provider has this name")
-    fields = reader.fields(entry, ("strategy", "targets", "timeouts", "unknown_price"))
+    fields = reader.fields(entry, ("strategy", "targets", "timeouts", "unknown_price", "reference"))
     if fields is None:
         return None
     targets = _targets(reader, entry, fields.get("targets"), providers)
@@ -85,9 +85,17 @@ def _route(reader: Reader, name: str, entry: Entry, providers: Collection[str]) 
         reader.bad(fields["targets"], "at least one weight must be above 0")
     timeouts = _timeouts(reader, fields.get("timeouts"))
     policy = unknown_price(reader, fields.get("unknown_price"))
+    reference = _target(reader, fields["reference"], providers) if "reference" in fields else None
     if strategy is None:
         return None
-    return RouteConfig(name=name, strategy=strategy, targets=good, timeouts=timeouts, unknown_price=policy)
+    return RouteConfig(
+        name=name,
+        strategy=strategy,
+        targets=good,
+        timeouts=timeouts,
+        unknown_price=policy,
+        reference=reference,
+    )
 
 
 def _strategy(reader: Reader, route: Entry, entry: Entry | None, *, single: bool) -> Strategy | None:

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from decimal import Decimal
 from typing import Any, Final, cast, get_args
 from urllib.parse import urlsplit
 
+from keyrail.config.prices import read_discount, read_multipliers, read_prices
 from keyrail.config.problems import quoted
 from keyrail.config.reader import Entry, Reader
-from keyrail.config.tree import Scalar
-from keyrail.contracts.config import Auth, ModelPrice, ProviderConfig
+from keyrail.contracts.config import Auth, ProviderConfig
 from keyrail.contracts.quirks import Extra, Quirks, Thoughts
 from keyrail.contracts.slips import Dialect
 
-FIELDS: Final = ("base_url", "dialect", "speaks", "needs_key", "auth", "quirks", "prices")
+FIELDS: Final = (
+    "base_url",
+    "dialect",
+    "speaks",
+    "needs_key",
+    "auth",
+    "quirks",
+    "prices",
+    "discount",
+    "multipliers",
+)
 DIALECTS: Final[tuple[Dialect, ...]] = (
     "openai-chat",
     "anthropic-messages",
@@ -24,11 +33,9 @@ DIALECTS: Final[tuple[Dialect, ...]] = (
 )
 SPOKEN: Final[tuple[Dialect, ...]] = (*DIALECTS, "openai-embeddings")
 ANY_MODEL: Final = "*"
-HIGHEST_PRICE: Final = 1_000_000
 _AUTHS: Final = (*get_args(Auth), "none")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
-_MODEL = re.compile(r"[!-~]{1,200}")
 _URL = re.compile(
     r"https?://([A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~%:+,=/-]*)?"
 )
@@ -195,49 +202,6 @@ _QUIRKS: Final[dict[str, Callable[[Reader, Entry], object]]] = {
     "short_call_ids": _flag,
 }
 
-_RATES: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
-
-
-def _read_prices(reader: Reader, entry: Entry) -> dict[str, Any] | None:
-    models = reader.fields(entry)
-    if models is None:
-        return None
-    found: dict[str, ModelPrice] = {}
-    for model, field in models.items():
-        if not _MODEL.fullmatch(model):
-            reader.bad(field, "a model's name is 1 to 200 characters without blanks; * is for all others")
-            return None
-        price = _price(reader, field)
-        if price is None:
-            return None
-        found[model] = price
-    return {"prices": found}
-
-
-def _price(reader: Reader, entry: Entry) -> ModelPrice | None:
-    fields = reader.fields(entry, _RATES)
-    if fields is None:
-        return None
-    for name in ("input", "output"):
-        if name not in fields:
-            reader.bad(entry, f"{name} is missing: US dollars per million tokens")
-            return None
-    rates = {name: _rate(reader, field) for name, field in fields.items()}
-    return None if None in rates.values() else ModelPrice(**cast("dict[str, Any]", rates))
-
-
-def _rate(reader: Reader, entry: Entry) -> Decimal | None:
-    """From what was written, so that 0.1 is exactly that."""
-    node = entry.node
-    value = node.value if isinstance(node, Scalar) else None
-    if isinstance(node, Scalar) and type(value) in (int, float):
-        rate = Decimal(node.text.replace("_", ""))
-        if 0 <= rate <= HIGHEST_PRICE:
-            return rate
-    reader.bad(entry, f"must be US dollars per million tokens: a number from 0 to {HIGHEST_PRICE}")
-    return None
-
-
 _READERS: Final[dict[str, Callable[[Reader, Entry], dict[str, Any] | None]]] = {
     "base_url": _read_base_url,
     "dialect": _read_dialect,
@@ -245,5 +209,7 @@ _READERS: Final[dict[str, Callable[[Reader, Entry], dict[str, Any] | None]]] = {
     "needs_key": _read_needs_key,
     "auth": _read_auth,
     "quirks": _read_quirks,
-    "prices": _read_prices,
+    "prices": read_prices,
+    "discount": read_discount,
+    "multipliers": read_multipliers,
 }

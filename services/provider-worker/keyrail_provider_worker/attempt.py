@@ -208,7 +208,7 @@ class Attempt:
     def _paid(self, started: AttemptStarted) -> Price:
         if self.slip.facts.operation == "count_tokens":
             return settle.NOT_BILLED
-        return settle.price(started, self._course, self._terms)
+        return settle.price(started, self._course, self._terms, self._tools.view().providers)
 
     def _settle(self, failure: Failure | None) -> None:
         provider = self._target.provider

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -31,16 +32,39 @@ class Course:
     usage: Usage = Usage()  # noqa: RUF009 - frozen
 
 
-def price(started: AttemptStarted, course: Course, terms: ProviderConfig | None) -> Price:
+def price(
+    started: AttemptStarted,
+    course: Course,
+    terms: ProviderConfig | None,
+    providers: Mapping[str, ProviderConfig],
+) -> Price:
     """What the attempt cost: nothing when nobody bills it, unknown when nobody can say.
 
-    `terms`: where the operator's prices for this provider are.
+    `terms`: where the operator's prices for this provider are; `providers`: where they are for the reference
+    of its route.
     """
     billed = course.written and (course.http_status is None or course.http_status < 400)
     if not billed:
         return NOT_BILLED
-    return cost.price(
+    paid = cost.price(
         started.provider, started.model, course.usage, started.started_ms, terms, started.revision
+    )
+    reference = started.reference
+    if reference is None:
+        return paid
+    other, _, model = reference.partition("/")
+    if other == started.provider and model == started.model:
+        there = paid.cost_usd
+    else:
+        terms = providers.get(other)
+        there = cost.elsewhere(reference, started.provider, course.usage, started.started_ms, terms)
+    # Not `replace`, which takes three times as long.
+    return Price(
+        cost_usd=paid.cost_usd,
+        source=paid.source,
+        version=paid.version,
+        uncached_usd=paid.uncached_usd,
+        reference_usd=there,
     )
 
 

@@ -8,6 +8,7 @@ from keyrail.contracts.usage import Usage
 from keyrail.dialects import counts
 
 _TIERS = frozenset({"standard", "priority", "batch"})
+_ANYWHERE = frozenset({"not_available", "global"})  # no price of its own
 _NONE: dict[str, Any] = {}
 
 
@@ -16,34 +17,58 @@ def usage_of(raw: object) -> Usage:
     if type(raw) is not dict:
         return Usage()
     usage = cast("dict[str, Any]", raw)
-    split = _object(usage, "cache_creation")
-    written = _written(usage, split)
-    read = counts.count(usage.get("cache_read_input_tokens"))
-    uncached = counts.count(usage.get("input_tokens"))
-    hour = counts.count(split.get("ephemeral_1h_input_tokens"))
+    main = _tokens(usage)
+    for step in _compactions(usage):
+        main = tuple(_sum(one, other) for one, other in zip(main, _tokens(step), strict=True))
+    input_, output, read, written, hour = main
+    geo = counts.tier(usage.get("inference_geo"))
     return Usage(
-        input_tokens=None if uncached is None else uncached + (read or 0) + (written or 0),
-        output_tokens=counts.count(usage.get("output_tokens")),
+        input_tokens=input_,
+        output_tokens=output,
         cache_read_tokens=read,
         cache_write_tokens=written,
-        cache_write_1h_tokens=None if hour is None or written is None else min(hour, written),
+        cache_write_1h_tokens=hour,
         reasoning_tokens=counts.count(_object(usage, "output_tokens_details").get("thinking_tokens")),
         searches=counts.count(_object(usage, "server_tool_use").get("web_search_requests")),
-        served_tier=counts.tier(usage.get("service_tier")),
+        served_tier=_tier(usage),
+        region=None if geo in _ANYWHERE else geo,
         raw=counts.raw(usage),
     )
 
 
-def _written(usage: dict[str, Any], split: dict[str, Any]) -> int | None:
-    total = counts.count(usage.get("cache_creation_input_tokens"))
-    if total is not None:
-        return total
-    pieces = [
-        found
-        for name in ("ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens")
-        if (found := counts.count(split.get(name))) is not None
-    ]
-    return sum(pieces) if pieces else None
+def _tokens(usage: dict[str, Any]) -> tuple[int | None, ...]:
+    """Input with all that is cached, output, read from a cache, written to it, kept there for an hour."""
+    split = _object(usage, "cache_creation")
+    hour = counts.count(split.get("ephemeral_1h_input_tokens"))
+    written = counts.written(
+        usage.get("cache_creation_input_tokens"), split.get("ephemeral_5m_input_tokens"), hour
+    )
+    read = counts.count(usage.get("cache_read_input_tokens"))
+    uncached = counts.count(usage.get("input_tokens"))
+    input_ = None if uncached is None else uncached + (read or 0) + (written or 0)
+    return input_, counts.count(usage.get("output_tokens")), read, written, hour
+
+
+def _compactions(usage: dict[str, Any]) -> list[dict[str, Any]]:
+    """Steps that shortened the conversation first: billed, and not in the counts beside them."""
+    steps = usage.get("iterations")
+    if type(steps) is not list:
+        return []
+    found = [cast("dict[str, Any]", each) for each in cast("list[object]", steps) if type(each) is dict]
+    return [each for each in found if each.get("type") == "compaction"]
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other if one is None else one + other
+
+
+def _tier(usage: dict[str, Any]) -> str | None:
+    """The tier, or `fast` where that speed was served at the usual tier: together they are a price of their
+    own."""
+    tier = counts.tier(usage.get("service_tier"))
+    if usage.get("speed") != "fast":
+        return tier
+    return "fast" if tier in (None, "standard") else f"{tier}-fast"
 
 
 def merged(earlier: dict[str, Any], later: object) -> dict[str, Any]:

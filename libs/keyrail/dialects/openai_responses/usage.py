@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 from keyrail.contracts.usage import Usage
-from keyrail.dialects.counts import count, estimate_usage, raw, tier
+from keyrail.dialects.counts import count, estimate_usage, raw, tier, written
 
 __all__ = ["estimate_usage", "usage_in", "usage_of"]
 
@@ -24,11 +24,14 @@ def usage_of(value: object, *, served_tier: object = None, tools: object = None)
     prompt = _details(usage, "input_tokens_details")
     completion = _details(usage, "output_tokens_details")
     reasoning = count(completion.get("reasoning_tokens"))
+    kept = _details(prompt, "cache_write_tokens_details")
+    long = count(kept.get("ttl_12h_tokens"))
     return Usage(
         input_tokens=count(usage.get("input_tokens")),
         output_tokens=_output(usage, reasoning),
         cache_read_tokens=count(prompt.get("cached_tokens")),
-        cache_write_tokens=count(prompt.get("cache_write_tokens")),
+        cache_write_tokens=written(prompt.get("cache_write_tokens"), kept.get("ttl_30m_tokens"), long),
+        cache_write_1h_tokens=long,
         reasoning_tokens=reasoning,
         audio_input_tokens=count(prompt.get("audio_tokens")),
         audio_output_tokens=count(completion.get("audio_tokens")),
