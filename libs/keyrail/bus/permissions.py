@@ -110,6 +110,7 @@ SERVICES: dict[str, Permissions] = {
             _INGRESS_INBOX,
             subjects.EVENT_ATTEMPT,
             subjects.EVENT_ALERT,
+            subjects.CONTENT,
             subjects.settled("*"),
             *_watch(streams.CONFIG),
             *_watch(streams.KEYS),
@@ -130,6 +131,8 @@ SERVICES: dict[str, Permissions] = {
             subjects.DEAD_LETTERS,
             f"{subjects.inbox_prefix('router')}.>",  # answers to a question about a hold
             *_consume(streams.COST_ACCOUNTING),
+            *_consume(streams.COST_ACCOUNTING_CONTENTS),
+            f"$JS.API.STREAM.INFO.{streams.CONTENTS.name}",  # what waits while contents are deleted
             *_watch(streams.BUDGETS),
             *_write(streams.BUDGETS),
         ),

@@ -14,6 +14,7 @@ from keyrail_cli import (
     attempts,
     budgets,
     config,
+    contents,
     costs,
     keys,
     keystore,
@@ -40,6 +41,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     costs.register,
     attempts.register,
     requests.register,
+    contents.register,
 )
 """What `keyrail` can do. Each adds its parser and sets `run`, called with the arguments."""
 

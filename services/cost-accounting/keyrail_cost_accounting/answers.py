@@ -6,7 +6,10 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 
+from nats.errors import Error as NatsError
+
 from keyrail.contracts.base import Json
+from keyrail.contracts.contents import ContentQuery, ContentsQuery, DeleteContents
 from keyrail.contracts.ledger import (
     AlertsQuery,
     AttemptsQuery,
@@ -14,32 +17,50 @@ from keyrail.contracts.ledger import (
     HoldQuery,
     LedgerPage,
     LedgerQuery,
-    Question,
     RequestQuery,
     SpendQuery,
 )
-from keyrail_cost_accounting import queries, spending
+from keyrail_cost_accounting import content_queries, queries, spending
+from keyrail_cost_accounting.content_deletion import Deletions
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.statement import Statement
 
 log = logging.getLogger(__name__)
 
+Asked = (
+    CostsQuery
+    | AttemptsQuery
+    | RequestQuery
+    | AlertsQuery
+    | SpendQuery
+    | HoldQuery
+    | ContentsQuery
+    | ContentQuery
+)
+
 
 class Answers:
     """Asks the ledger. Each question takes a thread for as long as its query runs."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, deletions: Deletions) -> None:
         self._ledger = ledger
+        self._deletions = deletions
 
     async def answer(self, data: bytes) -> bytes:
         """Whatever goes wrong is in the page's `error`."""
         try:
             query = LedgerQuery.decode(data).query
-            page = await asyncio.to_thread(self._page, query)
+            if isinstance(query, DeleteContents):
+                page = await self._deletions.answer(query)
+            else:
+                page = await asyncio.to_thread(self._page, query)
         except queries.BadCursor as error:
             page = LedgerPage(error=str(error))
         except ValueError:
             page = LedgerPage(error="the question cannot be read")
+        except (NatsError, TimeoutError) as error:
+            log.warning("question not answered", extra={"error": type(error).__name__})
+            page = LedgerPage(error="the bus does not answer at the moment")
         except LedgerUnavailable as error:
             log.warning("question not answered", extra={"error": str(error)[:500]})
             page = LedgerPage(error="the ledger does not answer at the moment")
@@ -48,7 +69,7 @@ class Answers:
             page = LedgerPage(error="internal error")
         return page.encode()
 
-    def _page(self, query: Question) -> LedgerPage:
+    def _page(self, query: Asked) -> LedgerPage:
         match query:
             case RequestQuery():
                 return self._request(query)
@@ -62,6 +83,12 @@ class Answers:
                 return LedgerPage(rows=self._rows(spending.spend(query)))
             case HoldQuery():
                 return LedgerPage(rows=self._rows(spending.hold(query)))
+            case ContentsQuery():
+                statement = content_queries.listed(query)
+                return content_queries.page(self._rows(statement)) if statement else LedgerPage()
+            case ContentQuery():
+                statement = content_queries.piece(query)
+                return LedgerPage(rows=self._rows(statement)) if statement else LedgerPage()
 
     def _rows(self, statement: Statement) -> list[dict[str, Json]]:
         return self._ledger.ask(statement.sql, statement.parameters)

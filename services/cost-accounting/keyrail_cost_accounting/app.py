@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
+from dataclasses import replace
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.tasks import end
@@ -13,17 +15,26 @@ from keyrail_cost_accounting.answers import Answers
 from keyrail_cost_accounting.batches import Batches
 from keyrail_cost_accounting.closer import Closer
 from keyrail_cost_accounting.consumer import Consumer, Pace
+from keyrail_cost_accounting.content_deletion import Deletions
+from keyrail_cost_accounting.content_intake import ContentIntake
 from keyrail_cost_accounting.handlers import serve_questions
 from keyrail_cost_accounting.ledger import Ledger
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
 from keyrail_cost_accounting.sweeper import Sweeper
 
+log = logging.getLogger(__name__)
+
 RELEASE_EVERY_S = 20.0
+CONTENTS_AT_ONCE = 100
+AGAIN_S = 5.0
 
 
 class CostAccounting:
-    """The service on a connected bus and an open ledger, both of which stay the caller's to close."""
+    """The service on a connected bus and an open ledger, both of which stay the caller's to close.
+
+    `contents`: the ledger on connections of their own, so that contents never keep events waiting.
+    """
 
     def __init__(
         self,
@@ -33,13 +44,26 @@ class CostAccounting:
         *,
         sweep_after_s: float = 15.0,
         pace: Pace | None = None,
+        contents: Ledger | None = None,
     ) -> None:
         self._bus = bus
         self._ledger = ledger
+        pace = pace or Pace()
+        contents = contents or ledger
         durable = streams.COST_ACCOUNTING
         self._batches = Batches(bus.nc, durable.stream, durable.name)
-        self._consumer = Consumer(self._batches, bus.js, ledger, metrics, pace or Pace())
-        self._questions = serve_questions(bus.nc, Answers(ledger).answer)
+        self._consumer = Consumer(self._batches, bus.js, ledger, metrics, pace)
+        durable = streams.COST_ACCOUNTING_CONTENTS
+        self._content_batches = Batches(bus.nc, durable.stream, durable.name)
+        self._contents = Consumer(
+            self._content_batches,
+            bus.js,
+            contents,
+            metrics,
+            replace(pace, messages=CONTENTS_AT_ONCE),
+            ContentIntake(contents, metrics),
+        )
+        self._questions = serve_questions(bus.nc, Answers(ledger, Deletions(contents, bus.js)).answer)
         self._sweeper = Sweeper(
             bus.nc,
             ledger,
@@ -52,6 +76,7 @@ class CostAccounting:
             bus, ledger, metrics, silence_s=sweep_after_s, every_s=min(5.0, sweep_after_s / 3)
         )
         self._running: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -59,8 +84,10 @@ class CostAccounting:
         await asyncio.to_thread(migrate, self._ledger)
         self._bus.on_reconnect(self._reconnected)
         await self._batches.open()
+        await self._content_batches.open()
         await self._questions.start()
         self._running = asyncio.create_task(self._consumer.run())
+        self._keeping = asyncio.create_task(self._keep_contents())
         self._background = [
             asyncio.create_task(self._sweeper.run()),
             asyncio.create_task(self._closer.run()),
@@ -75,16 +102,31 @@ class CostAccounting:
     async def _reconnected(self) -> None:
         """The server has forgotten what it was asked for."""
         self._batches.interrupt()
+        self._content_batches.interrupt()
 
     async def drain(self) -> None:
         """Fetch no more, finish and acknowledge the batch in hand, stop answering."""
         await end(*self._background)
         self._consumer.stop()
+        self._contents.stop()
         try:
             await self.wait()
         finally:
+            if self._keeping is not None:
+                await self._keeping
             await self._batches.close()
+            await self._content_batches.close()
             await self._questions.stop()
+
+    async def _keep_contents(self) -> None:
+        """Whatever goes wrong here, events go on."""
+        while not self._contents.stopping:
+            try:
+                await self._contents.run()
+            except Exception as error:  # noqa: BLE001 - events don't depend on this task
+                # its class alone: contents are in no log, sealed ones neither
+                log.error("contents are not taken for a moment", extra={"error": type(error).__name__})
+                await self._contents.pause(AGAIN_S)
 
     async def _release_memory(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, TypeVar
 
 from nats.aio.msg import Msg
 from nats.errors import ConnectionClosedError
@@ -26,6 +28,7 @@ from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.rows import Rejected, Row, Rows
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 KNOWN = frozenset({subjects.EVENT_ATTEMPT, subjects.EVENT_REQUEST, subjects.EVENT_ALERT})
@@ -51,22 +54,79 @@ class Pace:
     progress_s: float = 10.0
 
 
+Poisoned = dict[int, list[Rejected]]
+"""What could not be read, by the place of its message in the batch."""
+
+
+class Store(Protocol):
+    """The ledger as an intake sees it: what fails is tried again, until the consumer has to stop."""
+
+    async def insert(self, table: str, rows: list[Row], token: str) -> None:
+        """Insert, once for each token. Raises LedgerUnavailable when the consumer is to stop."""
+        ...
+
+    async def patiently(self, what: str, work: Callable[[], T]) -> T:
+        """Do what blocks, in a thread. Raises LedgerUnavailable when the consumer is to stop."""
+        ...
+
+
+class Intake(Protocol):
+    """What the messages of a durable say, and how that gets into the ledger."""
+
+    async def store(self, batch: Sequence[Msg], ledger: Store) -> Poisoned:
+        """Return once everything but what is returned is in the ledger. Raises LedgerUnavailable."""
+        ...
+
+
+class Events:
+    """The intake of events."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    async def store(self, batch: Sequence[Msg], ledger: Store) -> Poisoned:
+        rows = Rows()
+        poisoned: Poisoned = {}
+        for index, msg in enumerate(batch):
+            if rejected := _read(rows, msg):
+                poisoned[index] = rejected
+        token = new_id()  # of this batch in this process: retries of an insert that did arrive
+        await ledger.insert("attempts", rows.attempts, token)
+        await ledger.insert("requests", rows.requests, token)
+        await ledger.insert("alerts", rows.alerts, token)
+        if rows.newest_ms:
+            self._metrics.lag.set(max(0, now_ms() - rows.newest_ms) / 1000)
+        return poisoned
+
+
 class Consumer:
     """The loop. `run` ends when `stop` was called, with everything it had taken inserted and acknowledged."""
 
     def __init__(
-        self, batches: Batches, js: JetStreamContext, ledger: Ledger, metrics: Metrics, pace: Pace
+        self,
+        batches: Batches,
+        js: JetStreamContext,
+        ledger: Ledger,
+        metrics: Metrics,
+        pace: Pace,
+        intake: Intake | None = None,
     ) -> None:
         self._batches = batches
         self._js = js
         self._ledger = ledger
         self._metrics = metrics
         self._pace = pace
+        self._intake = intake or Events(metrics)
         self._stopping = asyncio.Event()
         self._due = 0.0
         self._idle = True
         self.caught_up = False
         """Whether the last batch emptied the durable: what the ledger shows is what has happened."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
 
     def stop(self) -> None:
         """Fetch no more; `run` returns after the batch in hand."""
@@ -80,8 +140,8 @@ class Consumer:
                 batch = await self._take()
             except PullRefused as error:
                 self.caught_up = False
-                log.warning("the events' durable does not answer", extra={"error": str(error)})
-                await self._pause(1.0)
+                log.warning("a durable does not answer", extra={"error": str(error)})
+                await self.pause(1.0)
                 continue
             if batch and not await self._settle(batch):
                 return
@@ -104,7 +164,7 @@ class Consumer:
         if self._idle:
             await self._batches.some(pace.idle_s)
             self._due = max(self._due, time.monotonic() + pace.settle_s)
-        await self._pause(self._due - time.monotonic())
+        await self.pause(self._due - time.monotonic())
         began = time.monotonic()
         batch = await self._batches.take(pace.messages, MAX_BYTES)
         self._idle = not batch
@@ -113,43 +173,41 @@ class Consumer:
         return batch
 
     async def _commit(self, batch: Sequence[Msg]) -> None:
-        rows = Rows()
-        poisoned: dict[int, list[Rejected]] = {}
-        for index, msg in enumerate(batch):
-            if rejected := _read(rows, msg):
-                poisoned[index] = rejected
-        token = new_id()  # of this batch in this process: retries of an insert that did arrive
-        await self._insert("attempts", rows.attempts, token)
-        await self._insert("requests", rows.requests, token)
-        await self._insert("alerts", rows.alerts, token)
+        poisoned = await self._intake.store(batch, self)
         for index, rejected in poisoned.items():
             await self._dead_letter(batch[index], rejected)
             await batch[index].term()
         self._batches.acknowledge(msg for index, msg in enumerate(batch) if index not in poisoned)
-        if rows.newest_ms:
-            self._metrics.lag.set(max(0, now_ms() - rows.newest_ms) / 1000)
 
-    async def _insert(self, table: str, rows: list[Row], token: str) -> None:
+    async def insert(self, table: str, rows: list[Row], token: str) -> None:
+        """As Store's."""
         columns = blocks.COLUMNS[table]
         for start in range(0, len(rows), BLOCK):
-            count = len(rows[start : start + BLOCK])
-            block = blocks.encode(table, rows[start : start + BLOCK])
-            delay = self._pace.retry_s
-            while True:
-                began = time.monotonic()
-                try:
-                    await asyncio.to_thread(self._ledger.insert, table, columns, block, f"{token}-{start}")
-                    break
-                except LedgerUnavailable as error:
-                    self.caught_up = False
-                    self._metrics.insert_failures.inc()
-                    log.warning("insert failed", extra={"table": table, "error": str(error)[:500]})
-                    if self._stopping.is_set():
-                        raise
-                    await self._pause(delay)
-                    delay = min(delay * 2, self._pace.retry_most_s)
-            self._metrics.insert_seconds.observe(time.monotonic() - began)
-            self._metrics.rows.labels(table).inc(count)
+            part = rows[start : start + BLOCK]
+            block = blocks.encode(table, part)
+            work = partial(self._ledger.insert, table, columns, block, f"{token}-{start}")
+            await self.patiently(table, partial(self._timed, work))
+            self._metrics.rows.labels(table).inc(len(part))
+
+    async def patiently(self, what: str, work: Callable[[], T]) -> T:
+        """As Store's."""
+        delay = self._pace.retry_s
+        while True:
+            try:
+                return await asyncio.to_thread(work)
+            except LedgerUnavailable as error:
+                self.caught_up = False
+                self._metrics.insert_failures.inc()
+                log.warning("insert failed", extra={"table": what, "error": str(error)[:500]})
+                if self._stopping.is_set():
+                    raise
+                await self.pause(delay)
+                delay = min(delay * 2, self._pace.retry_most_s)
+
+    def _timed(self, work: Callable[[], None]) -> None:
+        began = time.monotonic()
+        work()
+        self._metrics.insert_seconds.observe(time.monotonic() - began)
 
     async def _dead_letter(self, msg: Msg, rejected: list[Rejected]) -> None:
         """Put what could not be read where a person finds it; retried until the stream has it."""
@@ -159,7 +217,7 @@ class Consumer:
                 "Keyrail-Reason": item.reason.replace("\r", " ").replace("\n", " ")[:200],
                 "Keyrail-Subject": msg.subject,
                 "Keyrail-Sequence": str(sequence),
-                "Keyrail-Bytes": str(len(item.data)),
+                "Keyrail-Bytes": str(len(item.data) if item.size is None else item.size),
                 "Nats-Msg-Id": f"{msg.metadata.stream}-{sequence}-{number}",
             }
             delay = self._pace.retry_s
@@ -196,7 +254,8 @@ class Consumer:
             with suppress(asyncio.CancelledError, NatsError):
                 await teller
 
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not when it is to stop."""
         if seconds <= 0:
             return
         with suppress(TimeoutError):

@@ -39,3 +39,9 @@ class Metrics:
             "Parts of budgets of routers that were gone, closed by what the ledger says",
             registry=registry,
         )
+        self.contents_dropped = Counter(
+            "keyrail_ledger_contents_dropped",
+            "Contents that were deleted, or had expired, before they came",
+            ["reason"],
+            registry=registry,
+        )

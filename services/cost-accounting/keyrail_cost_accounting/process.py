@@ -15,12 +15,12 @@ class Process:
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._heart = Heart(bus)
-        self._ledger = open_ledger(
-            settings.ledger,
-            user=settings.ledger_user,
-            password=settings.ledger_password.get_secret_value(),
+        password = settings.ledger_password.get_secret_value()
+        self._ledger = open_ledger(settings.ledger, user=settings.ledger_user, password=password)
+        self._contents = open_ledger(settings.ledger, user=settings.ledger_user, password=password)
+        self._service = CostAccounting(
+            bus, self._ledger, Metrics(), sweep_after_s=settings.sweep_after_s, contents=self._contents
         )
-        self._service = CostAccounting(bus, self._ledger, Metrics(), sweep_after_s=settings.sweep_after_s)
 
     async def start(self) -> None:
         """Return once events are consumed and questions answered."""
@@ -31,4 +31,5 @@ class Process:
         """Finish the batch in hand and give the ledger back."""
         await self._service.drain()
         await self._heart.stop()
+        self._contents.close()
         self._ledger.close()

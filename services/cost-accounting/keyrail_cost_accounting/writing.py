@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Protocol
 
 from clickhouse_connect.driver.client import Client
@@ -56,13 +57,15 @@ class EngineWriter:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._one_at_a_time = threading.Lock()
         for name, value in SETTINGS.items():
             connection.query(f"SET {name} = {value}")
 
     def write(self, table: str, block: bytes, token: str, *, whole: bool) -> None:
         settings = {"insert_deduplication_token": f"'{token}'"} | (WHOLE if whole else {})
         clause = ", ".join(f"{name} = {value}" for name, value in settings.items())
-        with self._connection.send_insert(f"INSERT INTO {table} SETTINGS {clause}", FORMAT) as insert:
+        statement = f"INSERT INTO {table} SETTINGS {clause}"
+        with self._one_at_a_time, self._connection.send_insert(statement, FORMAT) as insert:
             insert.append(block)
             insert.finish()
 
