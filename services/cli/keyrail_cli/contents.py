@@ -196,7 +196,7 @@ def _text(admin: AdminClient, opener: Opener, row: Row, part: str) -> object:
     base = path("/v1/contents", str(row["request_id"]), str(row["attempt_id"]), part)
     sealed, offset = bytearray(), 0
     while True:
-        piece = admin.get(f"{base}?offset={offset}")
+        piece = admin.get(base, {"offset": str(offset)})
         sealed += base64.b64decode(str(piece["data"]))
         if piece["next"] is None:
             break

@@ -73,6 +73,8 @@ def ledger(engine: ClickHouse) -> ClickHouse:
     engine.command("TRUNCATE TABLE attempts")
     engine.command("TRUNCATE TABLE requests")
     engine.command("TRUNCATE TABLE alerts")
+    engine.command("TRUNCATE TABLE contents")
+    engine.command("TRUNCATE TABLE contents_deleted")
     return engine
 
 

@@ -46,8 +46,8 @@ class Deletion(Body, frozen=True, kw_only=True):
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):
-    """How far it got. `deleted`: rows removed by this call; `left`: rows counted after it; `waiting`: contents
-    that were published before and are not looked at yet. `cursor` null: it is done, both are 0."""
+    """How far it got. `deleted`: removed by this call; `left`: counted after it; `waiting`: contents
+    that were published before it and are not looked at yet. `cursor` null: it is done, both are 0."""
 
     tenant: str
     before: str
