@@ -14,6 +14,8 @@ from pyrage import x25519
 
 from keyrail.keys.secret import Secret
 
+_FAST: Final = 1
+"""The least effort: text gets a sixth longer than with the usual one, in a quarter of the time."""
 _GZIP: Final = 31
 """zlib's word for a gzip header around the largest window."""
 
@@ -24,7 +26,7 @@ def seal(recipient: str, text: bytes) -> bytes:
         to = x25519.Recipient.from_str(recipient)
     except pyrage.RecipientError:
         raise ValueError("not an age public key") from None
-    return pyrage.encrypt(zlib.compress(text, wbits=_GZIP), [to])
+    return pyrage.encrypt(zlib.compress(text, _FAST, _GZIP), [to])
 
 
 class Opener:

@@ -44,8 +44,10 @@ RETRY_MAX_S: Final = 2.0
 GIVE_UP_S: Final = 30.0
 """How long one content is tried to be published, so that a restart of the bus loses none."""
 STOP_S: Final = 5.0
-FULL: Final = frozenset({10047, 10077, 10122})
+FULL: Final = frozenset({10023, 10047, 10077})
 """JetStream's words for a stream, or a disk, that takes no more."""
+UNAVAILABLE: Final = 503
+"""Its word for what may be better soon, where it is none of these."""
 
 
 class Held:
@@ -241,7 +243,10 @@ class Contents:
                     )
                 except APIError as error:
                     log.warning("a content was refused", extra={"error": error.description or "no reason"})
-                    return "full" if error.err_code in FULL else "bus"
+                    if error.err_code in FULL:
+                        return "full"
+                    if error.code != UNAVAILABLE:
+                        return "bus"
                 except (NatsError, NoStreamResponseError, TimeoutError, OSError) as error:
                     log.warning("a content was not acknowledged", extra={"error": type(error).__name__})
                 else:

@@ -284,7 +284,7 @@ async def test_the_loop_runs_on_while_a_large_content_is_sealed(bus: Bus) -> Non
     assert max(gaps) < sum(gaps) / 2
 
 
-async def test_only_a_worker_may_publish_contents_and_it_can_not_read_them(nats: NatsServer) -> None:
+async def test_only_a_worker_may_publish_contents(nats: NatsServer) -> None:
     for service in ("ingress", "router", "control", "cost-accounting"):
         other = await nats.bus(service)
         await other.publish(subjects.CONTENT, b"{}")
