@@ -17,6 +17,8 @@ from support import canary
 from support.canary import Tap
 from support.stack import Stack, chat
 
+from keyrail.http.admin import AdminClient
+
 pytestmark = [pytest.mark.timeout(240), pytest.mark.asyncio(loop_scope="module")]
 
 CONFIG = """
@@ -57,21 +59,27 @@ class Kept:
         assert told.returncode == 0, told.stderr
         return json.loads(told.stdout)
 
-    def listed(self, tenant: str) -> list[dict[str, Any]]:
-        return self.asked("list", "--tenant", tenant)
+    def rows(self, **query: str) -> list[dict[str, Any]]:
+        """As `keyrail contents list`, without a process for each question."""
+        token = (self.stack.home / "admin.token").read_text().strip()
+        with AdminClient(self.stack.run_file()["admin_url"], token) as admin:
+            return list(admin.rows("/v1/contents", query))
+
+    async def until(self, count: int, **query: str) -> list[dict[str, Any]]:
+        """Rows, once there are `count`."""
+        async with asyncio.timeout(10):
+            while len(rows := await asyncio.to_thread(self.rows, **query)) < count:
+                await asyncio.sleep(0.1)
+        return rows
 
     async def shown(
         self, request_id: str, identity: Path | None = None, count: int = 1
     ) -> list[dict[str, Any]]:
         """The request's attempts, decrypted, once there are `count`."""
-        async with asyncio.timeout(10):
-            while True:
-                arguments = ("show", request_id, "--identity", str(identity or self.mine), "--json")
-                told = await asyncio.to_thread(self.stack.cli, "contents", *arguments)
-                if told.returncode == 0 and len(rows := json.loads(told.stdout)) >= count:
-                    return rows
-                assert told.returncode == 0 or "nothing is kept" in told.stderr, told.stderr
-                await asyncio.sleep(0.1)
+        await self.until(count, request=request_id)
+        return await asyncio.to_thread(
+            self.asked, "show", request_id, "--identity", str(identity or self.mine)
+        )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -84,13 +92,6 @@ async def kept(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Kept]:
         await kept.stack.close()
         code = kept.stack.stop()
     assert code == 0, kept.stack.said()
-
-
-async def until_listed(kept: Kept, tenant: str, count: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(10):
-        while len(rows := await asyncio.to_thread(kept.listed, tenant)) < count:
-            await asyncio.sleep(0.1)
-    return rows
 
 
 HELLO = [{"role": "user", "content": f"say {TEXT}"}]
@@ -175,10 +176,10 @@ async def test_a_tenant_is_opened_by_its_own_key_alone_and_one_without_contents_
     assert wrong.returncode == 1
     assert "written for another identity" in wrong.stderr
     await kept.stack.settled(ids["closed"])
-    assert kept.listed("closed") == []
+    assert kept.rows(tenant="closed") == []
     none = kept.stack.cli("contents", "show", ids["closed"], "--identity", str(kept.mine))
     assert "nothing is kept of this request" in none.stderr
-    days = {row["expires_at"][:10] > row["started_at"][:10] for row in kept.listed("other")}
+    days = {row["expires_at"][:10] > row["started_at"][:10] for row in kept.rows(tenant="other")}
     assert days == {True}
 
 
@@ -205,17 +206,17 @@ async def test_what_is_deleted_is_gone_for_its_tenant_and_said_in_the_log(kept: 
         answer = await http.post("/v1/chat/completions", json=chat("sandbox/echo"))
     request_id = answer.headers["x-keyrail-request-id"]
     await kept.shown(request_id)
-    mine = await asyncio.to_thread(kept.listed, "default")
+    mine = kept.asked("list", "--tenant", "default")
     unsure = kept.stack.cli("contents", "delete", "--tenant", "default")
-    assert (unsure.returncode, len(kept.listed("default"))) == (1, len(mine))
-    others = kept.listed("other")
+    assert (unsure.returncode, len(kept.rows(tenant="default"))) == (1, len(mine))
+    others = kept.rows(tenant="other")
 
     told = kept.asked("delete", "--tenant", "default", "--before", "1h", "--yes")
     assert told["deleted"] == 0
     told = kept.asked("delete", "--tenant", "default", "--yes")
     assert (told["deleted"], told["left"]) == (len(mine), 0)
-    assert kept.listed("default") == []
-    assert kept.listed("other") == others
+    assert kept.rows(tenant="default") == []
+    assert kept.rows(tenant="other") == others
     assert (
         "nothing is kept"
         in kept.stack.cli("contents", "show", request_id, "--identity", str(kept.mine)).stderr
@@ -252,7 +253,7 @@ async def test_a_prompt_is_found_nowhere_but_by_decrypting(tmp_path: Path) -> No
         await stack.all_settled(())
         shown = await kept.shown(ids[0])
         assert TEXT in shown[0]["request"]
-        await until_listed(kept, "default", len(ids))
+        await kept.until(len(ids), tenant="default")
         assert stack.process is not None
         pids = [stack.process.pid, *(p["pid"] for p in stack.run_file()["processes"])]
         places = canary.processes_of(pids)
