@@ -110,6 +110,7 @@ SERVICES: dict[str, Permissions] = {
             _INGRESS_INBOX,
             subjects.EVENT_ATTEMPT,
             subjects.EVENT_ALERT,
+            subjects.CONTENT,
             subjects.settled("*"),
             *_watch(streams.CONFIG),
             *_watch(streams.KEYS),
@@ -131,6 +132,8 @@ SERVICES: dict[str, Permissions] = {
             f"{subjects.inbox_prefix('router')}.>",  # answers to a question about a hold
             *_consume(streams.COST_ACCOUNTING),
             f"$JS.API.STREAM.INFO.{streams.EVENTS.name}",  # how full it is
+            *_consume(streams.COST_ACCOUNTING_CONTENTS),
+            f"$JS.API.STREAM.INFO.{streams.CONTENTS.name}",  # what waits while contents are deleted
             *_watch(streams.BUDGETS),
             *_write(streams.BUDGETS),
         ),

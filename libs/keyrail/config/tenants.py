@@ -1,19 +1,23 @@
-"""The `tenants` section: what tenants and their teams may spend, and how fast."""
+"""The `tenants` section: what tenants and their teams may spend, how fast, and what is kept of it."""
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
-from keyrail.config import budgets
+from keyrail.config import budgets, recipients
 from keyrail.config.problems import quoted
 from keyrail.config.reader import Entry, Reader
 from keyrail.config.tree import Scalar
 from keyrail.contracts.budgets import Budget, Limits
-from keyrail.contracts.config import TeamConfig, TenantConfig, UnknownPrice
+from keyrail.contracts.config import Contents, TeamConfig, TenantConfig, UnknownPrice
 
 HIGHEST_LIMIT: Final = 1_000_000_000
 MOST_BUDGETS: Final = 16
 LONGEST_NAME: Final = 64
+KEPT: Final = 30
+LONGEST_KEPT: Final = 400
+_DAYS: Final = re.compile(r"([1-9][0-9]{0,2})d")
 _LIMITS: Final = ("rpm", "tpm", "concurrent")
 _NAME_EXTRA: Final = frozenset("._-:/@ ")
 _UNKNOWN_PRICE: Final[dict[str, UnknownPrice]] = {"refuse": "refuse", "allow": "allow"}
@@ -24,13 +28,14 @@ def tenants_of(reader: Reader, section: dict[str, Entry]) -> dict[str, TenantCon
     found: dict[str, TenantConfig] = {}
     for name, entry in section.items():
         _check_name(reader, entry, name, "tenant")
-        fields = reader.fields(entry, ("budgets", "teams"))
+        fields = reader.fields(entry, ("budgets", "teams", "contents"))
         if fields is None:
             continue
         teams = (reader.fields(fields["teams"]) or {}) if "teams" in fields else {}
         found[name] = TenantConfig(
             budgets=_budgets(reader, fields.get("budgets")),
             teams={name: team for name, each in teams.items() if (team := _team(reader, name, each))},
+            contents=_contents(reader, fields["contents"]) if "contents" in fields else None,
         )
     return found
 
@@ -52,6 +57,33 @@ def _team(reader: Reader, name: str, entry: Entry) -> TeamConfig | None:
         limit: reader.whole(fields[limit], 1, HIGHEST_LIMIT) for limit in _LIMITS if limit in fields
     }
     return TeamConfig(limits=Limits(**limits), budgets=_budgets(reader, fields.get("budgets")))
+
+
+def _contents(reader: Reader, entry: Entry) -> Contents | None:
+    """Where there is anything wrong, nothing is kept."""
+    fields = reader.fields(entry, ("recipient", "keep"))
+    if fields is None:
+        return None
+    if "recipient" not in fields:
+        reader.bad(entry, "needs a recipient: the public key (age1...) that contents are encrypted to")
+        return None
+    recipient = reader.text(fields["recipient"])
+    if recipient is not None and (wrong := recipients.wrong(recipient)):
+        reader.bad(fields["recipient"], wrong)  # never the text: it may be the private half
+        return None
+    days = _days(reader, fields["keep"]) if "keep" in fields else KEPT
+    return Contents(recipient=recipient, keep_days=days) if recipient and days else None
+
+
+def _days(reader: Reader, entry: Entry) -> int | None:
+    text = reader.text(entry)
+    if text is None:
+        return None
+    found = _DAYS.fullmatch(text)
+    if found is None or int(found[1]) > LONGEST_KEPT:
+        reader.bad(entry, f"must be days, from 1d to {LONGEST_KEPT}d, not {quoted(text)}")
+        return None
+    return int(found[1])
 
 
 def _budgets(reader: Reader, entry: Entry | None) -> tuple[Budget, ...]:

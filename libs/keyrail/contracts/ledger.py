@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from keyrail.contracts.base import Contract, Json
+from keyrail.contracts.contents import ContentQuery, ContentsQuery, DeleteContents
 
 Grouping = Literal[
     "model", "provider", "team", "feature", "route", "key", "provider_key", "day", "hour", "minute"
@@ -76,7 +77,17 @@ class HoldQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="hold
     router: str
 
 
-Question = CostsQuery | AttemptsQuery | RequestQuery | AlertsQuery | SpendQuery | HoldQuery
+Question = (
+    CostsQuery
+    | AttemptsQuery
+    | RequestQuery
+    | AlertsQuery
+    | SpendQuery
+    | HoldQuery
+    | ContentsQuery
+    | ContentQuery
+    | DeleteContents
+)
 
 
 class LedgerQuery(Contract, frozen=True, kw_only=True):

@@ -51,9 +51,9 @@ class AdminClient:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def get(self, path: str) -> Row:
+    def get(self, path: str, query: Mapping[str, str] | None = None) -> Row:
         """The object at a path. Raises NotFound and AdminError."""
-        return self._ask("GET", path)
+        return self._ask("GET", path, query=query)
 
     def one(self, base: str, name: str) -> Row:
         """The object `name` below `base`. Raises NotFound and AdminError."""

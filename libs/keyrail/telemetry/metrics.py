@@ -64,6 +64,12 @@ KEY_OUTS = Counter("keyrail_key_outs", "Provider keys put out", ["provider", "re
 KEY_ALERTS = Counter("keyrail_key_alerts", "Alerts raised for provider keys", ["provider", "kind"])
 # Counter: publishes of events that were not acknowledged and are tried again.
 EVENT_RETRIES = Counter("keyrail_event_retries", "Event publishes tried again", ["subject"])
+# Counter: contents of attempts of tenants that want them kept, by what became of them: "kept", "partial" (a
+# part was too large), or not kept: "memory" (too much waited), "full" (the stream is), "bus", "off" (no more
+# wanted), "failed".
+CONTENTS = Counter("keyrail_contents", "Contents of attempts", ["outcome"])
+# Gauge: bytes of contents that wait in this worker, for their answer's end or to be published.
+CONTENTS_HELD_BYTES = Gauge("keyrail_contents_held_bytes", "Bytes of contents held")
 # Counter: reconnections to NATS.
 BUS_RECONNECTS = Counter("keyrail_nats_reconnects", "Reconnections to NATS")
 # Counter: errors that the NATS client reported, by class.

@@ -14,6 +14,7 @@ from keyrail_cli import (
     attempts,
     budgets,
     config,
+    contents,
     costs,
     keys,
     keystore,
@@ -42,6 +43,7 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     attempts.register,
     requests.register,
     migrate.register,
+    contents.register,
 )
 """What `keyrail` can do. Each adds its parser and sets `run`, called with the arguments."""
 

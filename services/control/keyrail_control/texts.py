@@ -38,6 +38,12 @@ def after(field: str, text: str, now_ms: int) -> int:
     return at
 
 
+def written(at_ms: int) -> str:
+    """RFC 3339, to the millisecond: what `before` reads back as the same."""
+    at = datetime.fromtimestamp(at_ms // 1000, UTC).replace(microsecond=at_ms % 1000 * 1000)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def _bounded(field: str, span: re.Match[str]) -> int:
     length = int(span[1]) * UNITS_MS[span[2]]
     if length > LONGEST_SPAN_MS:

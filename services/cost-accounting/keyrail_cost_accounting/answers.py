@@ -7,7 +7,10 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+from nats.errors import Error as NatsError
+
 from keyrail.contracts.base import Json, now_ms
+from keyrail.contracts.contents import ContentQuery, ContentsQuery, DeleteContents
 from keyrail.contracts.ledger import (
     AlertsQuery,
     AttemptsQuery,
@@ -15,11 +18,11 @@ from keyrail.contracts.ledger import (
     HoldQuery,
     LedgerPage,
     LedgerQuery,
-    Question,
     RequestQuery,
     SpendQuery,
 )
-from keyrail_cost_accounting import costs, queries, spending
+from keyrail_cost_accounting import content_queries, costs, queries, spending
+from keyrail_cost_accounting.content_deletion import Deletions
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.statement import Statement
 
@@ -29,21 +32,35 @@ PATIENCE_S = 9.0
 """Those who ask wait for ten seconds: a ledger that hangs is an answer too."""
 THREADS = 4
 """As many as there are questions at a time."""
+Asked = (
+    CostsQuery
+    | AttemptsQuery
+    | RequestQuery
+    | AlertsQuery
+    | SpendQuery
+    | HoldQuery
+    | ContentsQuery
+    | ContentQuery
+)
 
 
 class Answers:
     """Asks the ledger. Each question takes a thread for as long as its query runs."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, deletions: Deletions) -> None:
         self._ledger = ledger
         self._threads = ThreadPoolExecutor(THREADS, "question")
+        self._deletions = deletions
 
     async def answer(self, data: bytes) -> bytes:
         """Whatever goes wrong is in the page's `error`."""
         try:
             query = LedgerQuery.decode(data).query
-            asked = asyncio.get_running_loop().run_in_executor(self._threads, self._page, query)
-            page = await asyncio.wait_for(asked, PATIENCE_S)
+            if isinstance(query, DeleteContents):
+                page = await self._deletions.answer(query)
+            else:
+                asked = asyncio.get_running_loop().run_in_executor(self._threads, self._page, query)
+                page = await asyncio.wait_for(asked, PATIENCE_S)
         except queries.BadCursor as error:
             page = LedgerPage(error=str(error))
         except ValueError:
@@ -51,6 +68,9 @@ class Answers:
         except TimeoutError:
             log.warning("question not answered", extra={"error": f"nothing within {PATIENCE_S:.0f} s"})
             page = LedgerPage(error="the ledger does not answer at the moment")
+        except NatsError as error:
+            log.warning("question not answered", extra={"error": type(error).__name__})
+            page = LedgerPage(error="the bus does not answer at the moment")
         except LedgerUnavailable as error:
             log.warning("question not answered", extra={"error": str(error)})
             page = LedgerPage(error="the ledger does not answer at the moment")
@@ -59,7 +79,7 @@ class Answers:
             page = LedgerPage(error="internal error")
         return page.encode()
 
-    def _page(self, query: Question) -> LedgerPage:
+    def _page(self, query: Asked) -> LedgerPage:
         match query:
             case RequestQuery():
                 return self._request(query)
@@ -73,6 +93,12 @@ class Answers:
                 return LedgerPage(rows=self._rows(spending.spend(query)))
             case HoldQuery():
                 return LedgerPage(rows=self._rows(spending.hold(query)))
+            case ContentsQuery():
+                statement = content_queries.listed(query)
+                return content_queries.page(self._rows(statement)) if statement else LedgerPage()
+            case ContentQuery():
+                statement = content_queries.piece(query)
+                return LedgerPage(rows=self._rows(statement)) if statement else LedgerPage()
 
     def _rows(self, statement: Statement) -> list[dict[str, Json]]:
         return self._ledger.ask(statement.sql, statement.parameters)

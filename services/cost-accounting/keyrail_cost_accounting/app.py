@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from keyrail.bus.connection import Bus
@@ -17,6 +18,8 @@ from keyrail_cost_accounting.backlog import Backlog
 from keyrail_cost_accounting.batches import Batches
 from keyrail_cost_accounting.closer import Closer
 from keyrail_cost_accounting.consumer import Consumer, Pace
+from keyrail_cost_accounting.content_deletion import Deletions
+from keyrail_cost_accounting.content_intake import ContentIntake
 from keyrail_cost_accounting.handlers import serve_questions
 from keyrail_cost_accounting.ledger import Ledger
 from keyrail_cost_accounting.metrics import Metrics
@@ -28,10 +31,15 @@ from keyrail_cost_accounting.sweeper import Sweeper
 log = logging.getLogger(__name__)
 
 RELEASE_EVERY_S = 20.0
+CONTENTS_AT_ONCE = 100
+AGAIN_S = 5.0
 
 
 class CostAccounting:
-    """The service on a connected bus and an open ledger, both of which stay the caller's to close."""
+    """The service on a connected bus and an open ledger, both of which stay the caller's to close.
+
+    `contents`: the ledger on connections of their own, so that contents never keep events waiting.
+    """
 
     def __init__(
         self,
@@ -42,15 +50,28 @@ class CostAccounting:
         sweep_after_s: float = 15.0,
         pace: Pace | None = None,
         prepare: Prepare | None = None,
+        contents: Ledger | None = None,
     ) -> None:
         """`prepare` makes or awaits the tables; without it they are migrated here."""
         self._bus = bus
         self._ledger = ledger
         self._prepare = prepare
+        pace = pace or Pace()
+        contents = contents or ledger
         durable = streams.COST_ACCOUNTING
         self._batches = Batches(bus.nc, durable.stream, durable.name)
-        self._consumer = Consumer(self._batches, bus.js, ledger, metrics, pace or Pace())
-        self._questions = serve_questions(bus.nc, Answers(ledger).answer)
+        self._consumer = Consumer(self._batches, bus.js, ledger, metrics, pace)
+        durable = streams.COST_ACCOUNTING_CONTENTS
+        self._content_batches = Batches(bus.nc, durable.stream, durable.name)
+        self._contents = Consumer(
+            self._content_batches,
+            bus.js,
+            contents,
+            metrics,
+            replace(pace, messages=CONTENTS_AT_ONCE),
+            ContentIntake(contents, metrics),
+        )
+        self._questions = serve_questions(bus.nc, Answers(ledger, Deletions(contents, bus.js)).answer)
         self._sweeper = Sweeper(
             bus.nc,
             ledger,
@@ -63,9 +84,10 @@ class CostAccounting:
             bus, ledger, metrics, silence_s=sweep_after_s, every_s=min(5.0, sweep_after_s / 3)
         )
         self._refresher = Refresher(ledger, metrics)
-        self._backlog = Backlog(bus.js, streams.EVENTS, durable, metrics)
+        self._backlog = Backlog(bus.js, streams.EVENTS, streams.COST_ACCOUNTING, metrics)
         self._running: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._background: list[asyncio.Task[None]] = []
 
     async def start(self, on_end: Callable[[], None] | None = None) -> None:
@@ -79,16 +101,18 @@ class CostAccounting:
             await asyncio.to_thread(migrate, self._ledger)
         self._bus.on_reconnect(self._reconnected)
         await self._batches.open()
+        await self._content_batches.open()
         await self._questions.start()
         self._running = asyncio.create_task(self._consumer.run())
         self._refreshing = asyncio.create_task(self._refresher.run())
+        self._keeping = asyncio.create_task(self._keep_contents())
         self._background = [
             asyncio.create_task(self._sweeper.run()),
             asyncio.create_task(self._closer.run()),
             asyncio.create_task(self._backlog.run()),
             asyncio.create_task(self._release_memory()),
         ]
-        for task in (self._running, self._refreshing, *self._background):
+        for task in (self._running, self._refreshing, self._keeping, *self._background):
             task.add_done_callback(partial(_ended, on_end))
 
     async def wait(self) -> None:
@@ -99,6 +123,7 @@ class CostAccounting:
     async def _reconnected(self) -> None:
         """The server has forgotten what it was asked for."""
         self._batches.interrupt()
+        self._content_batches.interrupt()
 
     async def drain(self) -> None:
         """Fetch no more, finish and acknowledge the batch in hand, stop answering."""
@@ -107,11 +132,27 @@ class CostAccounting:
         if self._refreshing is not None:
             await self._refreshing
         self._consumer.stop()
+        self._contents.stop()
         try:
             await self.wait()
         finally:
+            if self._keeping is not None:
+                await self._keeping
+            self._consumer.close()
+            self._contents.close()
             await self._batches.close()
+            await self._content_batches.close()
             await self._questions.stop()
+
+    async def _keep_contents(self) -> None:
+        """Whatever goes wrong here, events go on."""
+        while not self._contents.stopping:
+            try:
+                await self._contents.run()
+            except Exception as error:  # noqa: BLE001 - events don't depend on this task
+                # its class alone: contents are in no log, sealed ones neither
+                log.error("contents are not taken for a moment", extra={"error": type(error).__name__})
+                await self._contents.pause(AGAIN_S)
 
     async def _release_memory(self) -> None:
         with contextlib.suppress(asyncio.CancelledError):

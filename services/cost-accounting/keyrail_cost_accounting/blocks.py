@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from keyrail_cost_accounting.content_rows import CONTENT_COLUMNS
 from keyrail_cost_accounting.rows import ALERT_COLUMNS, ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row
 
 _ID = pa.binary(16)
@@ -46,10 +47,20 @@ _TYPES = {
     "settled_at": _TIME,
     "received_at": _TIME,
     "raised_at": _TIME,
+    "request": pa.binary(),
+    "request_bytes": pa.uint64(),
+    "answer": pa.binary(),
+    "answer_bytes": pa.uint64(),
+    "expires_at": pa.timestamp("s", "UTC"),
 }
 
 
-COLUMNS = {"attempts": ATTEMPT_COLUMNS, "requests": REQUEST_COLUMNS, "alerts": ALERT_COLUMNS}
+COLUMNS = {
+    "attempts": ATTEMPT_COLUMNS,
+    "requests": REQUEST_COLUMNS,
+    "alerts": ALERT_COLUMNS,
+    "contents": CONTENT_COLUMNS,
+}
 _OF_A_TABLE = {("alerts", "rank"): pa.int64()}
 _SCHEMAS = {
     table: pa.schema(

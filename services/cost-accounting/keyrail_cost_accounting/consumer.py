@@ -19,16 +19,16 @@ from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 
 from keyrail.contracts import subjects
-from keyrail.contracts.base import new_id, now_ms
 from keyrail_cost_accounting.batches import Batches, PullRefused
-from keyrail_cost_accounting.inserts import Inserts, RefusedRow
+from keyrail_cost_accounting.event_intake import EventIntake
+from keyrail_cost_accounting.inserts import Inserts
+from keyrail_cost_accounting.intake import Intake
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.metrics import Metrics
-from keyrail_cost_accounting.rows import Rejected, Rows, events_of
+from keyrail_cost_accounting.rows import Rejected
 
 log = logging.getLogger(__name__)
 
-KNOWN = frozenset({subjects.EVENT_ATTEMPT, subjects.EVENT_REQUEST, subjects.EVENT_ALERT})
 MAX_BYTES = 16 << 20
 
 
@@ -53,12 +53,19 @@ class Consumer:
     """The loop. `run` ends when `stop` was called, with everything it had taken inserted and acknowledged."""
 
     def __init__(
-        self, batches: Batches, js: JetStreamContext, ledger: Ledger, metrics: Metrics, pace: Pace
+        self,
+        batches: Batches,
+        js: JetStreamContext,
+        ledger: Ledger,
+        metrics: Metrics,
+        pace: Pace,
+        intake: Intake | None = None,
     ) -> None:
         self._batches = batches
         self._js = js
         self._metrics = metrics
         self._pace = pace
+        self._intake = intake or EventIntake(metrics)
         self._stopping = asyncio.Event()
         self._inserts = Inserts(
             ledger, metrics, self._stopping, retry_s=pace.retry_s, retry_most_s=pace.retry_most_s
@@ -72,26 +79,29 @@ class Consumer:
         """Whether the last batch emptied the durable: what the ledger shows is what has happened."""
         return self._emptied and not self._inserts.failed
 
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopping.is_set()
+
     def stop(self) -> None:
         """Fetch no more; `run` returns after the batch in hand."""
         self._stopping.set()
         self._batches.interrupt()
 
+    def close(self) -> None:
+        """Let the thread of inserts go. For when `run` has returned for the last time."""
+        self._inserts.close()
+
     async def run(self) -> None:
         """Consume until stopped. Raises what nats-py raises when its connection is closed for good."""
-        try:
-            await self._consume()
-        finally:
-            self._inserts.close()
-
-    async def _consume(self) -> None:
         while not self._stopping.is_set():
             try:
                 batch = await self._take()
             except PullRefused as error:
                 self._emptied = False
-                log.warning("the events' durable does not answer", extra={"error": str(error)})
-                await self._pause(1.0)
+                log.warning("a durable does not answer", extra={"error": str(error)})
+                await self.pause(1.0)
                 continue
             if batch and not await self._settle(batch):
                 return
@@ -115,7 +125,7 @@ class Consumer:
         if self._idle:
             await self._batches.some(pace.idle_s)
             self._due = max(self._due, time.monotonic() + pace.settle_s)
-        await self._pause(self._due - time.monotonic())
+        await self.pause(self._due - time.monotonic())
         began = time.monotonic()
         batch = await self._batches.take(pace.messages, MAX_BYTES)
         self._idle = not batch
@@ -124,23 +134,11 @@ class Consumer:
         return batch
 
     async def _commit(self, batch: Sequence[Msg]) -> None:
-        rows = Rows()
-        poisoned: dict[int, list[Rejected]] = {}
-        for index, msg in enumerate(batch):
-            if rejected := _read(rows, msg):
-                poisoned[index] = rejected
-        token = new_id()  # of this batch in this process: retries of an insert that did arrive
-        refused = await self._inserts.insert("attempts", rows.attempts, token)
-        refused += await self._inserts.insert("requests", rows.requests, token)
-        refused += await self._inserts.insert("alerts", rows.alerts, token)
-        if refused:
-            _find(refused, batch, poisoned)
+        poisoned = await self._intake.store(batch, self._inserts)
         for index, rejected in poisoned.items():
             await self._dead_letter(batch[index], rejected)
             await batch[index].term()
         self._batches.acknowledge(msg for index, msg in enumerate(batch) if index not in poisoned)
-        if rows.newest_ms:
-            self._metrics.lag.set(max(0, now_ms() - rows.newest_ms) / 1000)
 
     async def _dead_letter(self, msg: Msg, rejected: list[Rejected]) -> None:
         """Put what could not be read where a person finds it; retried until the stream has it."""
@@ -150,7 +148,7 @@ class Consumer:
                 "Keyrail-Reason": item.reason.replace("\r", " ").replace("\n", " ")[:200],
                 "Keyrail-Subject": msg.subject,
                 "Keyrail-Sequence": str(sequence),
-                "Keyrail-Bytes": str(len(item.data)),
+                "Keyrail-Bytes": str(len(item.data) if item.size is None else item.size),
                 "Nats-Msg-Id": f"{msg.metadata.stream}-{sequence}-{number}",
             }
             delay = self._pace.retry_s
@@ -186,26 +184,10 @@ class Consumer:
             with suppress(asyncio.CancelledError, NatsError):
                 await teller
 
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
+        """Wait, but not when it is to stop."""
         if seconds <= 0:
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
-
-
-def _find(refused: list[RefusedRow], batch: Sequence[Msg], poisoned: dict[int, list[Rejected]]) -> None:
-    """Add the events of refused rows to `poisoned`."""
-    reasons = {each.row: each.reason for each in refused}
-    for index, msg in enumerate(batch):
-        for row, event in events_of(msg.data, reasons):
-            poisoned.setdefault(index, []).append(Rejected(reasons[row], event))
-
-
-def _read(rows: Rows, msg: Msg) -> list[Rejected]:
-    """Add the message's events to `rows`; returns what is no event."""
-    if msg.subject not in KNOWN:
-        return [Rejected("events on this subject are not known to this version", msg.data)]
-    rows.read(msg.data)
-    rejected, rows.rejected = rows.rejected, []
-    return rejected

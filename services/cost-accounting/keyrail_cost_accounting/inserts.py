@@ -8,16 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 from keyrail_cost_accounting import blocks
 from keyrail_cost_accounting.ledger import Ledger, LedgerRefused, LedgerUnavailable, RowsRefused
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.rows import Row
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 BLOCK = 4_000
@@ -66,12 +68,20 @@ class Inserts:
         return refused
 
     async def _block(self, table: str, rows: Sequence[Row], token: str) -> list[RefusedRow]:
+        return await self._until_done(table, lambda: self._search(table, rows, token))
+
+    async def patiently(self, what: str, work: Callable[[], T]) -> T:
+        """Do what blocks, on the thread of inserts, until it is done. Raises LedgerUnavailable when stopped."""
+        loop = asyncio.get_running_loop()
+        return await self._until_done(what, lambda: loop.run_in_executor(self._thread, work))
+
+    async def _until_done(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         delay = self._retry_s
         while True:
             try:
-                return await self._search(table, rows, token)
+                return await attempt()
             except LedgerUnavailable as error:
-                self._failed(table, error)
+                self._failed(what, error)
                 if self._stopping.is_set():
                     raise
             await self._pause(delay)

@@ -61,3 +61,9 @@ class Metrics:
             "Messages with events that are not in the ledger yet",
             registry=registry,
         )
+        self.contents_dropped = Counter(
+            "keyrail_ledger_contents_dropped",
+            "Contents that were deleted, or had expired, before they came",
+            ["reason"],
+            registry=registry,
+        )

@@ -29,6 +29,7 @@ class Process:
         self._heart = Heart(bus)
         self._settings = settings
         self._ledger: ClickHouse | None = None
+        self._contents: ClickHouse | None = None
         self._service: CostAccounting | None = None
 
     async def start(self) -> None:
@@ -37,12 +38,14 @@ class Process:
         Raises LedgerRefused when waiting would not help, LedgerUnavailable for a directory that can't be opened.
         """
         self._ledger = await self._open()
+        self._contents = await self._open()
         self._service = CostAccounting(
             self._bus,
             self._ledger,
             Metrics(),
             sweep_after_s=self._settings.sweep_after_s,
             prepare=self._prepare(self._ledger),
+            contents=self._contents,
         )
         await self._service.start(on_end=_leave)
         self._heart.start()
@@ -51,10 +54,12 @@ class Process:
         """Finish the batch in hand and give the ledger back."""
         assert self._service is not None, "started"
         assert self._ledger is not None, "started"
+        assert self._contents is not None, "started"
         try:
             await self._service.drain()
         finally:
             await self._heart.stop()
+            self._contents.close()
             self._ledger.close()
 
     def _prepare(self, ledger: ClickHouse) -> schema.Prepare:

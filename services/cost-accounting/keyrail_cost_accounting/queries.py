@@ -74,7 +74,7 @@ def attempts(query: AttemptsQuery) -> Statement:
     """Attempts, oldest first. Raises BadCursor."""
     where, parameters = _where(query.tenant, query.since_ms)
     if query.cursor is not None:
-        at_ms, attempt_id = _attempt_position(query.cursor)
+        at_ms, attempt_id = attempt_position(query.cursor)
         at = "fromUnixTimestamp64Milli({at:Int64}, 'UTC')"
         where += f" AND a.started_at >= {at} AND (a.started_at, a.attempt_id) > ({at}, {{after:UUID}})"
         parameters |= {"at": at_ms, "after": attempt_id}
@@ -145,15 +145,15 @@ def lost(attempt_ids: list[str], now_ms: int) -> Statement:
 
 def page(query: CostsQuery | AttemptsQuery | AlertsQuery, rows: Sequence[Record]) -> LedgerPage:
     """Rows that fit one message, with a cursor when there are more."""
-    fitting = _fitting(rows)
-    more = len(fitting) < len(rows)
+    fit = fitting(rows)
+    more = len(fit) < len(rows)
     if isinstance(query, CostsQuery):
-        cursor = str(fitting[-1][GROUP_KEY]) if more else None
-        shown = [{name: value for name, value in row.items() if name != GROUP_KEY} for row in fitting]
+        cursor = str(fit[-1][GROUP_KEY]) if more else None
+        shown = [{name: value for name, value in row.items() if name != GROUP_KEY} for row in fit]
         return LedgerPage(rows=shown, cursor=cursor, error=None)
     at, id = ("raised_at", "alert_id") if isinstance(query, AlertsQuery) else ("started_at", "attempt_id")
-    cursor = f"{fitting[-1][at]} {fitting[-1][id]}" if more else None
-    return LedgerPage(rows=list(fitting), cursor=cursor, error=None)
+    cursor = f"{fit[-1][at]} {fit[-1][id]}" if more else None
+    return LedgerPage(rows=list(fit), cursor=cursor, error=None)
 
 
 def request_page(own: Sequence[Record], its_attempts: Sequence[Record], now: datetime) -> LedgerPage:
@@ -227,7 +227,8 @@ def _position(cursor: str) -> tuple[int, str]:
         raise BadCursor("the cursor is not one that an earlier page gave") from error
 
 
-def _attempt_position(cursor: str) -> tuple[int, str]:
+def attempt_position(cursor: str) -> tuple[int, str]:
+    """Time and id of the last attempt on the page before. Raises BadCursor."""
     at_ms, id = _position(cursor)
     try:
         return at_ms, str(UUID(id))
@@ -239,7 +240,8 @@ def _time(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def _fitting(rows: Sequence[Record]) -> Sequence[Record]:
+def fitting(rows: Sequence[Record]) -> Sequence[Record]:
+    """Those, from the first on, that one page holds; at least one of them."""
     size = 0
     for index, row in enumerate(rows[:PAGE]):
         size += len(json.dumps(row))

@@ -46,10 +46,14 @@ _ENCODER = Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """An event, or a whole message, that is none; `reason` is a sentence without contents."""
+    """An event, or a whole message, that is none; `reason` is a sentence without contents.
+
+    `size`: of what it was, where `data` is not to be kept.
+    """
 
     reason: str
     data: bytes
+    size: int | None = None
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ from keyrail.keys.base import InvalidKey, KeyName
 from keyrail.keys.book import KeyBook
 from keyrail.pricing import catalogue
 from keyrail_provider_worker.attempt import Tools
+from keyrail_provider_worker.contents import Contents
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.health import Healths
 from keyrail_provider_worker.keyring import Keyring
@@ -46,7 +47,10 @@ class ProviderWorker:
         self._healths = Healths(self._book, documents, self._alerts, store, bus.instance)
         self._tester = KeyTester(bus, store, self._upstream, self._healths, lambda: self._view)
         keyring = Keyring(store, self._healths)
-        tools = Tools(bus, self._events, self._upstream, keyring, lambda: self._view, Deadlines())
+        self._contents = Contents(bus, lambda: self._view)
+        tools = Tools(
+            bus, self._events, self._upstream, keyring, lambda: self._view, Deadlines(), self._contents
+        )
         self._runner = Runner(tools, self._forwarder, self._hearing, settings.max_in_flight)
         self._heart = Heart(bus, self._runner.streams)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
@@ -68,6 +72,7 @@ class ProviderWorker:
         self._events.start()
         self._alerts.start()
         await self._healths.start()
+        self._contents.start()
         self._runner.start()
         await self._bus.subscribe(subjects.cancel(self._bus.instance), self._runner.on_cancel)
         self._calls = [
@@ -87,7 +92,7 @@ class ProviderWorker:
         self._runner.settle()
         await self._tester.finish()
         await self._healths.stop()
-        await asyncio.gather(self._events.stop(), self._alerts.stop())
+        await asyncio.gather(self._events.stop(), self._alerts.stop(), self._contents.stop())
         await self._heart.stop()
         await self._upstream.close()
         await self._store.close()

@@ -27,6 +27,7 @@ from keyrail.keys.outage import KEY_REFUSED
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import asking, fallback, render, settle
 from keyrail_provider_worker.call import Call
+from keyrail_provider_worker.contents import Contents, Kept, KeptReply
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.settle import Course
@@ -44,6 +45,7 @@ class Tools:
     keyring: Keyring
     view: Callable[[], ConfigView]
     deadlines: Deadlines
+    contents: Contents
 
 
 HANDED_ON = Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
@@ -63,7 +65,13 @@ class Attempt:
     def __init__(self, slip: Slip, body: bytes, tools: Tools) -> None:
         self.slip = slip
         self.id = new_id()
-        self.reply = Reply(tools.bus, slip)
+        self._kept: Kept | None = None
+        tenant = tools.view().tenants.get(slip.tenant)
+        if tenant is None or tenant.contents is None:
+            self.reply = Reply(tools.bus, slip)
+        else:
+            self._kept = tools.contents.begin(body)
+            self.reply = KeptReply(tools.bus, slip, self._kept)
         self.cost_usd: Decimal | None = None
         self.key_id: str | None = None
         self.handed_on = False  # too late: somebody else has the slip, say nothing
@@ -104,6 +112,8 @@ class Attempt:
             log.exception("the attempt broke off", extra={"request_id": self.slip.request_id})
         finally:
             self._settle(failure)
+            if self._kept is not None:
+                self._tools.contents.end(self._kept, self._started, self.slip.facts.dialect)
         return failure
 
     async def _run(self) -> Failure | None:

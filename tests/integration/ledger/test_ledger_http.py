@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from nats.js import JetStreamContext
@@ -32,6 +31,7 @@ from test_ledger_refused import failures
 from test_ledger_refused import (
     test_a_row_that_the_engine_refuses_is_put_aside_and_its_batch_goes_on as test_refused,
 )
+
 from keyrail.contracts import streams
 from keyrail.contracts.ledger import CostsQuery
 from keyrail_cost_accounting import ledger as door

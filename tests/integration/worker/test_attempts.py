@@ -24,6 +24,7 @@ from keyrail.http.upstream import Upstream
 from keyrail.keys.base import KeyReader
 from keyrail.keys.book import KeyBook
 from keyrail_provider_worker.attempt import Attempt, Tools
+from keyrail_provider_worker.contents import Contents
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.health import Healths
 from keyrail_provider_worker.keyring import Keyring
@@ -76,6 +77,7 @@ class Worker:
         self.ledger = Ledger()
         config = ProviderConfig(name="openai", base_url=f"http://127.0.0.1:{port}/v1", needs_key=False)
         view = ConfigView(providers={"openai": config})
+        self.contents = Contents(cast("Bus", self.bus), lambda: view)
         store = cast("KeyReader", NoKeys())
         events = cast("EventPublisher", self.ledger)
         healths = Healths(KeyBook(), cast("Documents", None), events, store, "worker")
@@ -86,6 +88,7 @@ class Worker:
             Keyring(store, healths),
             lambda: view,
             Deadlines(),
+            self.contents,
         )
 
     def attempt(self, *, take_by_s: float = 3.0, total_s: float = 5.0, **timeouts: float) -> Attempt:

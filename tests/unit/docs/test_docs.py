@@ -82,3 +82,12 @@ def test_the_readme_lists_every_setting() -> None:
     text = (ROOT / "README.md").read_text()
     for name in EmbeddedSettings.model_fields:
         assert f"`KEYRAIL_{name.upper()}`" in text
+
+
+def test_the_configuration_in_the_document_on_contents_is_valid() -> None:
+    text = (ROOT / "docs/contents.md").read_text()
+    (block,) = re.findall(r"^    tenants:\n(?:     .*\n)+", text, re.MULTILINE)
+    view = document.parse(block.replace("\n    ", "\n").removeprefix("    "), "contents.md", {})
+    kept = view.tenants["default"].contents
+    assert kept is not None
+    assert kept.keep_days == 30

@@ -9,6 +9,7 @@ from typing import Any
 from keyrail_control.api import openapi
 from keyrail_control.api.budgets import BudgetRoutes
 from keyrail_control.api.config import ConfigRoutes
+from keyrail_control.api.contents import ContentRoutes
 from keyrail_control.api.keys import KeyRoutes
 from keyrail_control.api.ledger import LedgerRoutes
 from keyrail_control.api.routing import Call, Route, Routes
@@ -52,6 +53,7 @@ def whole(behind: Behind) -> Routes:
         *ConfigRoutes(behind.configuration).routes(),
         *BudgetRoutes(behind.configuration, behind.tokens, behind.spent).routes(),
         *LedgerRoutes(behind.ledger).routes(),
+        *ContentRoutes(behind.ledger).routes(),
     )
     description |= openapi.document(routes)
     return routes
