@@ -18,7 +18,8 @@ from keyrail.contracts.ledger import (
     RequestQuery,
     SpendQuery,
 )
-from keyrail_cost_accounting import queries, spending
+from keyrail.contracts.reports import KeySumsQuery, ReportLinesQuery, StoreReport
+from keyrail_cost_accounting import queries, reports, spending
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.statement import Statement
 
@@ -62,6 +63,12 @@ class Answers:
                 return LedgerPage(rows=self._rows(spending.spend(query)))
             case HoldQuery():
                 return LedgerPage(rows=self._rows(spending.hold(query)))
+            case StoreReport():
+                return reports.store(self._ledger, query)
+            case ReportLinesQuery():
+                return reports.page(self._rows(reports.lines(query)))
+            case KeySumsQuery():
+                return reports.page(self._rows(reports.sums(query)))
 
     def _rows(self, statement: Statement) -> list[dict[str, Json]]:
         return self._ledger.ask(statement.sql, statement.parameters)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from keyrail_cost_accounting.report_rows import REPORT_COLUMNS
 from keyrail_cost_accounting.rows import ALERT_COLUMNS, ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row
 
 _ID = pa.binary(16)
@@ -46,11 +47,23 @@ _TYPES = {
     "settled_at": _TIME,
     "received_at": _TIME,
     "raised_at": _TIME,
+    "day": pa.date32(),
+    "requests": pa.uint64(),
+    "import_id": _ID,
+    "imported_at": _TIME,
 }
 
 
-COLUMNS = {"attempts": ATTEMPT_COLUMNS, "requests": REQUEST_COLUMNS, "alerts": ALERT_COLUMNS}
-_OF_A_TABLE = {("alerts", "rank"): pa.int64()}
+COLUMNS = {
+    "attempts": ATTEMPT_COLUMNS,
+    "requests": REQUEST_COLUMNS,
+    "alerts": ALERT_COLUMNS,
+    "provider_reports": REPORT_COLUMNS,
+}
+_OF_A_TABLE = {
+    ("alerts", "rank"): pa.int64(),
+    ("provider_reports", "cost_usd"): pa.decimal128(38, 12),
+}
 _SCHEMAS = {
     table: pa.schema(
         [(name, _OF_A_TABLE.get((table, name), _TYPES.get(name, pa.string()))) for name in columns]
