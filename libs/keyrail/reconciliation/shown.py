@@ -121,4 +121,3 @@ def import_id(provider: str, lines: Sequence[ReportLine]) -> str:
     for line in lines:
         digest.update(line.encode())
     return str(UUID(bytes=digest.digest()[:16], version=5))
-

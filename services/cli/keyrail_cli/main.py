@@ -18,6 +18,8 @@ from keyrail_cli import (
     keys,
     keystore,
     providers,
+    reconcile,
+    report_keys,
     requests,
     tokens,
     up,
@@ -38,6 +40,8 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     budgets.register,
     alerts.register,
     costs.register,
+    reconcile.register,
+    report_keys.register,
     attempts.register,
     requests.register,
 )

@@ -33,9 +33,10 @@ SHOWN: Final = ("day", "key", "model", "invoice_usd", "ledger_usd", "difference_
 SHOWN_PROBLEMS: Final = 10
 ABOUT: Final = """\
 Compares a provider's report with the ledger, by day (UTC), key and model, and says where each difference
-comes from. Reports are files that you download (OpenAI: usage and costs; Anthropic: usage and cost; OpenRouter:
-activity; any other: a CSV with day, key, model, requests, input_tokens, output_tokens, cost_usd), or fetched
-with an admin key. Without --file and --fetch, what was imported before is compared again.
+comes from. Reports are files that you download (OpenAI: usage and costs; Anthropic: usage and cost;
+OpenRouter: activity; any other: a CSV with day, key, model, requests, input_tokens, output_tokens,
+cost_usd), or fetched with an admin key. Without --file and --fetch, what was imported before is compared
+again.
 
   keyrail reconcile openai --from 2026-11-01 --to 2026-11-30 --file usage.csv --file costs.csv
   keyrail reconcile anthropic --from 2026-11-01 --to 2026-11-30 --fetch
@@ -53,7 +54,9 @@ def register(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("provider", metavar="PROVIDER", type=name)
-    parser.add_argument("--from", dest="since", metavar="DAY", type=_day, required=True, help="YYYY-MM-DD, UTC")
+    parser.add_argument(
+        "--from", dest="since", metavar="DAY", type=_day, required=True, help="YYYY-MM-DD, UTC"
+    )
     parser.add_argument("--to", dest="until", metavar="DAY", type=_day, required=True, help="included")
     parser.add_argument(
         "--file", dest="files", metavar="FILE", type=Path, action="append", default=[], help="CSV or JSON"
@@ -172,7 +175,8 @@ def _facts(
 
 def _csv(found: Comparison) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, shown.BUCKET, lineterminator="\n")
+    columns: list[str] = [*shown.BUCKET]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for each in found.buckets:
         row = shown.bucket(each, has_money=found.has_money)
@@ -196,7 +200,10 @@ def _lines(found: Comparison, total: totals.Total) -> list[str]:
         )
     said = [render.table(SHOWN, rows), ""]
     if not found.has_money:
-        return [*said, f"the report has no money: {total.token_differences} of {total.buckets} differ in tokens"]
+        return [
+            *said,
+            f"the report has no money: {total.token_differences} of {total.buckets} differ in tokens",
+        ]
     said.append(
         f"invoice {shown.usd(total.invoice_usd)} USD, ledger {shown.usd(total.ledger_usd)} USD,"
         f" difference {shown.usd(total.difference_usd)} USD"
@@ -224,9 +231,7 @@ def _why(row: Row) -> str:
     return ", ".join(why) or "ties out"
 
 
-def _judge(
-    found: Comparison, total: totals.Total, reports: Sequence[Parsed], tolerance: Decimal
-) -> None:
+def _judge(found: Comparison, total: totals.Total, reports: Sequence[Parsed], tolerance: Decimal) -> None:
     """Raise CommandError unless all is explained, with what is not understood on standard error."""
     for report in reports:
         for problem in report.problems[:SHOWN_PROBLEMS]:
@@ -239,7 +244,8 @@ def _judge(
     if not found.has_money:
         raise CommandError(f"tokens differ in {total.token_differences} of {total.buckets} buckets")
     raise CommandError(
-        f"{shown.usd(total.unexplained_usd)} USD are unexplained, more than {shown.usd(tolerance)} of the invoice"
+        f"{shown.usd(total.unexplained_usd)} USD are unexplained, more than {shown.usd(tolerance)}"
+        " of the invoice"
     )
 
 
