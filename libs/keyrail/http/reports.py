@@ -13,8 +13,6 @@ from typing import Final, Self
 
 import httpx
 
-from keyrail.keys.secret import Secret
-
 MOST_PAGE_BYTES: Final = 16 << 20
 TRIES: Final = 5
 FIRST_PAUSE_S: Final = 1.0
@@ -28,18 +26,16 @@ class ReportError(Exception):
 
 
 class ReportClient:
-    """One connection to a provider. A context manager. `headers` makes the headers of the key."""
+    """One connection to a provider. A context manager. `headers` makes the headers of the key, each time."""
 
     def __init__(
         self,
         base_url: str,
-        key: Secret,
-        headers: Callable[[str], dict[str, str]],
+        headers: Callable[[], dict[str, str]],
         *,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._key = key
         self._headers = headers
         self._sleep = sleep
         self._http = httpx.Client(
@@ -74,8 +70,7 @@ class ReportClient:
         failed = False
         status, wait, body = 0, None, bytearray()
         try:
-            headers = self._headers(self._key.reveal())
-            with self._http.stream("GET", path, params=list(parameters), headers=headers) as answer:
+            with self._http.stream("GET", path, params=list(parameters), headers=self._headers()) as answer:
                 status, wait = answer.status_code, _seconds(answer.headers.get("retry-after"))
                 if status != 200:
                     return status, b"", wait

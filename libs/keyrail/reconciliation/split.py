@@ -88,8 +88,14 @@ class _Rest:
         if most is not None and abs(amount) > abs(self.left):
             amount = self.left  # the last digit was rounded up
         if amount:
-            self.parts[name] = self.parts.get(name, ZERO) + amount
-            self.left -= amount
+            self.put(name, amount)
+
+    def put(self, name: Class, amount: Decimal) -> None:
+        """This amount, whatever is left then."""
+        self.parts[name] = self.parts.get(name, ZERO) + amount
+        self.left -= amount
+        if not self.parts[name]:
+            del self.parts[name]
 
 
 def split(found: Evidence) -> Parts:
@@ -122,8 +128,11 @@ def _by_tokens(rest: _Rest, found: Evidence) -> None:
     surplus, deficit = max([*shares, ZERO]), -min([*shares, ZERO])
     more = found.more_requests
     if not agree and found.ratio is not None:
-        expected = ledger * (found.ratio - 1)
-        if expected * rest.left > 0:
+        expected = (ledger * (found.ratio - 1)).quantize(_STEP)
+        others = more is None or more > 0
+        if others and ZERO <= rest.left - expected <= (surplus * invoice).quantize(_STEP):
+            rest.put("price", expected)  # of any sign: calls outside account for what is left then
+        elif expected * rest.left > 0:
             rest.take("price", abs(expected))
     if more is not None and more > 0 and rest.left > 0:
         rest.take("outside", surplus * invoice)

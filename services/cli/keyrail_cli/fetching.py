@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import date
-from functools import partial
 from typing import Final
 
 from pydantic import ValidationError
@@ -50,7 +49,7 @@ def fetched(provider: str, since: date, until: date) -> list[Parsed]:
     except ValueError as error:
         raise CommandError(str(error)) from None
     key = asyncio.run(_key(provider))
-    with ReportClient(address, key, partial(asking.headers, provider)) as client:
+    with ReportClient(address, lambda: asking.headers(provider, key.reveal())) as client:
         found = [_report(client, provider, each) for each in wanted]
     return [report for report in found if report.rows]
 
