@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -38,9 +37,9 @@ MILLION = 1_000_000
 
 
 @pytest.fixture
-def reports(ledger: ClickHouse) -> Iterator[ClickHouse]:
+def reports(ledger: ClickHouse) -> ClickHouse:
     ledger.command("TRUNCATE TABLE provider_reports")
-    yield ledger
+    return ledger
 
 
 @dataclass

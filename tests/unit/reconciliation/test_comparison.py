@@ -247,7 +247,8 @@ SUMS = st.builds(
     **{
         name: COUNT
         for name in KeySum.__struct_fields__
-        if name.endswith("_tokens") or name in ("estimated_attempts", "unknown_cost_attempts", "late_attempts")
+        if name.endswith("_tokens")
+        or name in ("estimated_attempts", "unknown_cost_attempts", "late_attempts")
     },
 )  # fmt: skip
 REPORTED = st.builds(

@@ -35,16 +35,19 @@ SAID: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "openai-usage.json": (
         "openai-usage",
         [
-            DAY | {"kind": "usage", "account_key": "key_main", "model": MINI, "requests": 3, "input_tokens": 1200}
+            DAY | {"kind": "usage", "account_key": "key_main", "model": MINI, "requests": 3}
+            | {"input_tokens": 1200}
             | {"output_tokens": 340, "cache_read_tokens": 200, "cache_write_tokens": 0},
-            DAY | {"kind": "usage", "account_key": "key_notebook", "model": MINI, "requests": 1, "input_tokens": 50}
+            DAY | {"kind": "usage", "account_key": "key_notebook", "model": MINI, "requests": 1}
+            | {"input_tokens": 50}
             | {"output_tokens": 7, "cache_read_tokens": 0, "cache_write_tokens": 0},
         ],
     ),
     "openai-costs.json": (
         "openai-costs",
         [
-            DAY | {"kind": "cost", "account_key": "key_main", "line": "web search tool calls", "cost_usd": "0.01"},
+            DAY | {"kind": "cost", "account_key": "key_main", "line": "web search tool calls"}
+            | {"cost_usd": "0.01"},
             DAY | {"kind": "cost", "account_key": "key_main", "model": MINI, "line": f"{MINI}, input"}
             | {"cost_usd": "0.00075"},
             DAY | {"kind": "cost", "account_key": "key_main", "model": MINI, "line": f"{MINI}, output"}
@@ -54,7 +57,8 @@ SAID: dict[str, tuple[str, list[dict[str, Any]]]] = {
     "openai-usage.csv": (
         "openai-usage",
         [
-            DAY | {"kind": "usage", "account_key": "key_main", "model": MINI, "requests": 3, "input_tokens": 1200}
+            DAY | {"kind": "usage", "account_key": "key_main", "model": MINI, "requests": 3}
+            | {"input_tokens": 1200}
             | {"output_tokens": 340, "cache_read_tokens": 200},
         ],
     ),
@@ -238,7 +242,8 @@ ANY = st.recursive(
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(
-            ["data", "results", "start_time", "starting_at", "amount", "object", "date", "usage", "model", "value"]
+            ["data", "results", "start_time", "starting_at", "amount", "object", "date", "usage", "model",
+            "value"]
         ),
         inner,
         max_size=5,
