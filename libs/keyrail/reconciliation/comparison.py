@@ -108,6 +108,7 @@ def compare(
             reported=reported.get(place, _silent(priced)),
             ledger=ledger.get(place, KeySum(day=place.day, key_id=place.key, model=place.model)),
             ours=place.ours,
+            named=bool(place.model),
         )
         for place in places
     }

@@ -31,12 +31,14 @@ class Reported:
 class Evidence:
     """A bucket, both sides. `late_usd` is what was moved to or from a neighbouring day, with its tokens.
 
-    `ours`: the key is one of the gateway's. `ratio`: invoice to ledger for this model where tokens agree.
+    `ours`: the key is one of the gateway's. `named`: the money is of a model, not of a tool. `ratio`:
+    invoice to ledger for this model where tokens agree.
     """
 
     reported: Reported
     ledger: KeySum
     ours: bool = True
+    named: bool = True
     late_usd: Decimal = ZERO
     late_input_tokens: int = 0
     late_output_tokens: int = 0
@@ -111,7 +113,7 @@ def split(found: Evidence) -> Parts:
     if abs(rest.left) <= found.reported.rounding_usd:
         rest.take("rounding")
     elif not found.ours or (found.ledger.requests == 0 and not found.late_requests):
-        rest.take("outside" if rest.left > 0 and (found.has_tokens or not found.ours) else "unexplained")
+        rest.take("outside" if rest.left > 0 and (found.named or not found.ours) else "unexplained")
     elif found.has_tokens:
         _by_tokens(rest, found)
     else:

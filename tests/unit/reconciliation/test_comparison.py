@@ -72,6 +72,12 @@ def test_a_model_that_the_ledger_never_saw_was_called_outside() -> None:
     assert [bucket.parts for bucket in found.buckets] == [{}, {"outside": D(2)}]
 
 
+def test_money_for_no_model_is_not_taken_for_calls_outside() -> None:
+    lines = [line("1", (100, 10)), line("0.3", model="", line="web search tool calls")]
+    found = compared(lines, [row("1", (100, 10))])
+    assert [bucket.parts for bucket in found.buckets] == [{"unexplained": D("0.3")}, {}]
+
+
 def test_more_requests_and_tokens_on_our_own_key_are_calls_outside() -> None:
     found = compared([line("1.5", (150, 15), requests=3)], [row("1", (100, 10), requests=2)])
     assert only(found).parts == {"outside": D("0.5")}
