@@ -6,6 +6,7 @@ from typing import Literal
 
 from keyrail.contracts.base import Contract, Json
 from keyrail.contracts.contents import ContentQuery, ContentsQuery, DeleteContents
+from keyrail.contracts.reports import KeySumsQuery, ReportLinesQuery, StoreReport
 
 Grouping = Literal[
     "model", "provider", "team", "feature", "route", "key", "provider_key", "day", "hour", "minute"
@@ -87,6 +88,9 @@ Question = (
     | ContentsQuery
     | ContentQuery
     | DeleteContents
+    | StoreReport
+    | ReportLinesQuery
+    | KeySumsQuery
 )
 
 

@@ -21,7 +21,8 @@ from keyrail.contracts.ledger import (
     RequestQuery,
     SpendQuery,
 )
-from keyrail_cost_accounting import content_queries, costs, queries, spending
+from keyrail.contracts.reports import KeySumsQuery, ReportLinesQuery, StoreReport
+from keyrail_cost_accounting import content_queries, costs, queries, reports, spending
 from keyrail_cost_accounting.content_deletion import Deletions
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.statement import Statement
@@ -99,6 +100,12 @@ class Answers:
             case ContentQuery():
                 statement = content_queries.piece(query)
                 return LedgerPage(rows=self._rows(statement)) if statement else LedgerPage()
+            case StoreReport():
+                return reports.store(self._ledger, query)
+            case ReportLinesQuery():
+                return reports.page(self._rows(reports.lines(query)))
+            case KeySumsQuery():
+                return reports.page(self._rows(reports.sums(query)))
 
     def _rows(self, statement: Statement) -> list[dict[str, Json]]:
         return self._ledger.ask(statement.sql, statement.parameters)

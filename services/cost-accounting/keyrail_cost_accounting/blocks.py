@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 
 from keyrail_cost_accounting.content_rows import CONTENT_COLUMNS
+from keyrail_cost_accounting.report_rows import REPORT_COLUMNS
 from keyrail_cost_accounting.rows import ALERT_COLUMNS, ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row
 
 _ID = pa.binary(16)
@@ -52,6 +53,10 @@ _TYPES = {
     "answer": pa.binary(),
     "answer_bytes": pa.uint64(),
     "expires_at": pa.timestamp("s", "UTC"),
+    "day": pa.date32(),
+    "requests": pa.uint64(),
+    "import_id": _ID,
+    "imported_at": _TIME,
 }
 
 
@@ -60,8 +65,12 @@ COLUMNS = {
     "requests": REQUEST_COLUMNS,
     "alerts": ALERT_COLUMNS,
     "contents": CONTENT_COLUMNS,
+    "provider_reports": REPORT_COLUMNS,
 }
-_OF_A_TABLE = {("alerts", "rank"): pa.int64()}
+_OF_A_TABLE = {
+    ("alerts", "rank"): pa.int64(),
+    ("provider_reports", "cost_usd"): pa.decimal128(38, 12),
+}
 _SCHEMAS = {
     table: pa.schema(
         [(name, _OF_A_TABLE.get((table, name), _TYPES.get(name, pa.string()))) for name in columns]

@@ -12,6 +12,7 @@ from keyrail_control.api.config import ConfigRoutes
 from keyrail_control.api.contents import ContentRoutes
 from keyrail_control.api.keys import KeyRoutes
 from keyrail_control.api.ledger import LedgerRoutes
+from keyrail_control.api.reports import ReportRoutes
 from keyrail_control.api.routing import Call, Route, Routes
 from keyrail_control.api.system import System
 from keyrail_control.api.tokens import TokenRoutes
@@ -54,6 +55,7 @@ def whole(behind: Behind) -> Routes:
         *BudgetRoutes(behind.configuration, behind.tokens, behind.spent).routes(),
         *LedgerRoutes(behind.ledger).routes(),
         *ContentRoutes(behind.ledger).routes(),
+        *ReportRoutes(behind.ledger).routes(),
     )
     description |= openapi.document(routes)
     return routes

@@ -1,0 +1,1 @@
+"""Reports of providers read, and compared with sums of the ledger. Pure: bytes and rows in, data out."""
