@@ -155,21 +155,23 @@ async def test_a_stream_that_breaks_has_what_came_before(kept: Kept) -> None:
     assert answer.content != row["answer"].encode(), "ingress says at the end that it broke"
 
 
+async def admitted(stack: Stack, key: str) -> httpx.Response:
+    """The first answer with a virtual key that has just been issued."""
+    headers = {"authorization": f"Bearer {key}"}
+    async with stack.http() as http, asyncio.timeout(10):
+        while True:
+            answer = await http.post("/v1/chat/completions", json=chat("sandbox/echo"), headers=headers)
+            if answer.status_code == 200:
+                return answer
+            assert answer.status_code == 401, answer.text
+            await asyncio.sleep(0.1)
+
+
 async def test_a_tenant_is_opened_by_its_own_key_alone_and_one_without_contents_has_none(kept: Kept) -> None:
     ids: dict[str, str] = {}
     for tenant in ("closed", "other"):
         key = await asyncio.to_thread(kept.key, tenant)
-        async with kept.stack.http() as http:
-            for _ in range(50):
-                answer = await http.post(
-                    "/v1/chat/completions",
-                    json=chat("sandbox/echo"),
-                    headers={"authorization": f"Bearer {key}"},
-                )
-                if answer.status_code == 200:
-                    break
-                await asyncio.sleep(0.1)
-        assert answer.status_code == 200, answer.text
+        answer = await admitted(kept.stack, key)
         ids[tenant] = answer.headers["x-keyrail-request-id"]
     assert (await kept.shown(ids["other"], kept.theirs))[0]["tenant"] == "other"
     wrong = kept.stack.cli("contents", "show", ids["other"], "--identity", str(kept.mine))

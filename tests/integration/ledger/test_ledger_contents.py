@@ -309,7 +309,7 @@ async def test_contents_that_do_not_get_in_keep_no_event_waiting(
         began = time.monotonic()
         await js.publish(subjects.EVENT_ATTEMPT, encode_all([event]))
         while event.attempt_id not in {
-            row["attempt_id"] for row in (await ask(AttemptsQuery(tenant="acme"))).rows
+            str(row["attempt_id"]) for row in (await ask(AttemptsQuery(tenant="acme"))).rows
         }:
             assert time.monotonic() - began < 5
     assert rows(ledger) == 0
