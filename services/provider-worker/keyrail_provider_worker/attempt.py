@@ -15,7 +15,7 @@ from keyrail.bus.events import EventPublisher
 from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.budgets import ZERO
-from keyrail.contracts.config import ConfigView, ProviderConfig
+from keyrail.contracts.config import ConfigView
 from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, End, Kind, Taken
@@ -83,7 +83,7 @@ class Attempt:
         self._call = Call(slip, self.reply, self._course, tools.deadlines)
         self._started: AttemptStarted | None = None
         self._price: Price | None = None
-        self._terms: ProviderConfig | None = None
+        self._view = tools.view()
         self._dropped: tuple[str, ...] = ()
         self._task: asyncio.Task[object] | None = None
         self._took_too_long = False
@@ -118,7 +118,8 @@ class Attempt:
 
     async def _run(self) -> Failure | None:
         target = self._target
-        config = self._tools.view().providers.get(target.provider)
+        self._view = self._tools.view()
+        config = self._view.providers.get(target.provider)
         if config is None:
             message = f"The provider {target.provider!r} is not configured."
             return Failure(kind="model_missing", message=message, status=404, code="model_not_found")
@@ -147,7 +148,6 @@ class Attempt:
         prepared = asking.prepare(self.slip, self._body, config, secret, self.id)
         if isinstance(prepared, Failure):
             return prepared
-        self._terms = config
         self._dropped = prepared.dropped
         try:
             failure = await self._call.run(self._tools.upstream, prepared)
@@ -218,7 +218,7 @@ class Attempt:
     def _paid(self, started: AttemptStarted) -> Price:
         if self.slip.facts.operation == "count_tokens":
             return settle.NOT_BILLED
-        return settle.price(started, self._course, self._terms, self._tools.view().providers)
+        return settle.price(started, self._course, self._view)
 
     def _settle(self, failure: Failure | None) -> None:
         provider = self._target.provider

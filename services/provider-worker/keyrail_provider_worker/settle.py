@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
 from keyrail.contracts.base import now_ms
-from keyrail.contracts.config import ProviderConfig
+from keyrail.contracts.config import ConfigView
 from keyrail.contracts.events import AttemptSettled, AttemptStarted, AttemptStatus
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.signals import HoldSettled
@@ -32,23 +31,16 @@ class Course:
     usage: Usage = Usage()  # noqa: RUF009 - frozen
 
 
-def price(
-    started: AttemptStarted,
-    course: Course,
-    terms: ProviderConfig | None,
-    providers: Mapping[str, ProviderConfig],
-) -> Price:
+def price(started: AttemptStarted, course: Course, view: ConfigView) -> Price:
     """What the attempt cost: nothing when nobody bills it, unknown when nobody can say.
 
-    `terms`: where the operator's prices for this provider are; `providers`: where they are for the reference
-    of its route.
+    `view`: the configuration that it was made under, where the operator's prices are.
     """
     billed = course.written and (course.http_status is None or course.http_status < 400)
     if not billed:
         return NOT_BILLED
-    paid = cost.price(
-        started.provider, started.model, course.usage, started.started_ms, terms, started.revision
-    )
+    terms = view.providers.get(started.provider)
+    paid = cost.price(started.provider, started.model, course.usage, started.started_ms, terms, view.revision)
     reference = started.reference
     if reference is None:
         return paid
@@ -56,8 +48,9 @@ def price(
     if other == started.provider and model == started.model:
         there = paid.cost_usd
     else:
-        terms = providers.get(other)
-        there = cost.elsewhere(reference, started.provider, course.usage, started.started_ms, terms)
+        there = cost.elsewhere(
+            reference, started.provider, course.usage, started.started_ms, view.providers.get(other)
+        )
     # Not `replace`, which takes three times as long.
     return Price(
         cost_usd=paid.cost_usd,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -148,3 +149,11 @@ def test_a_route_may_name_what_it_is_compared_with() -> None:
 def test_a_reference_is_a_provider_and_a_model(reference: str) -> None:
     found = problems(f"routes:\n  r:\n    targets: [openai/small]\n    reference: {reference}\n")
     assert found[0].startswith("4: routes.r.reference: ")
+
+
+def test_the_documents_example_is_valid() -> None:
+    text = (Path(__file__).parents[3] / "docs/prices.md").read_text()
+    block = text.split("## Your own prices")[1].split("\n- ")[0]
+    found = view("\n".join(line[4:] for line in block.splitlines()))
+    assert found.providers["openai"].prices["gpt-6-sol"].later[0].since_ms == day("2026-12-01")
+    assert found.routes["chat"].reference == Target(provider="openai", model="gpt-6-sol")

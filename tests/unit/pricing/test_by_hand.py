@@ -269,6 +269,14 @@ ANTHROPIC: list[Case] = [
         LIST,
     ),
     (
+        "written by a split that is more than its total",
+        "anthropic",
+        "claude-sonnet-5-5",
+        claude(100, 10, cache_creation_input_tokens=0, cache_creation=split(0, 300)["cache_creation"]),
+        usd((100, "2"), (300, "4"), (10, "10")),
+        LIST,
+    ),
+    (
         "read at a fortieth",
         "anthropic",
         "claude-fable-5-2",

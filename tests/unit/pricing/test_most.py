@@ -91,6 +91,11 @@ def test_the_operators_price_counts_before_the_catalogue() -> None:
     assert most("openai", "gpt-5.4-mini", 1_000, 10, NOW, ONE, "default") == Decimal("0.000795")
 
 
+def test_sound_counts_at_the_operators_rate_for_it() -> None:
+    heard = ModelPrice(input=Decimal(1), output=Decimal(2), audio_input=Decimal(5), audio_output=Decimal(7))
+    assert most("p", "m", 1_000, 10, NOW, OWN.replace(prices={"m": heard})) == Decimal("0.00507")
+
+
 def test_it_is_rounded_up_to_what_the_ledger_can_hold() -> None:
     tiny = ModelPrice(input=Decimal("0.0000001"), output=Decimal("1E-9"))
     own = OWN.replace(prices={"*": tiny})

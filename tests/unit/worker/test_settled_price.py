@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from keyrail.contracts.config import ModelPrice, ProviderConfig
+from keyrail.contracts.config import ConfigView, ModelPrice, ProviderConfig
 from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.usage import Usage
 from keyrail.pricing.cost import price
@@ -43,7 +43,7 @@ def flat(input_: int) -> ProviderConfig:
 
 def paid(attempt: AttemptStarted, usage: Usage, **providers: ProviderConfig) -> tuple[Decimal | None, ...]:
     course = Course(written=True, http_status=200, usage=usage)
-    found = settle.price(attempt, course, providers.get(attempt.provider), providers)
+    found = settle.price(attempt, course, ConfigView(revision=7, providers=providers))
     return found.cost_usd, found.uncached_usd, found.reference_usd
 
 
@@ -91,6 +91,12 @@ def test_the_reference_has_the_prices_that_the_operator_gave_its_provider() -> N
     )
 
 
+def test_the_version_is_the_revision_that_the_price_was_taken_from() -> None:
+    course = Course(written=True, http_status=200, usage=CACHED)
+    view = ConfigView(revision=8, providers={"mine": flat(1)})  # the plan was made under 7
+    assert settle.price(started("mine", "m"), course, view).version == "8"
+
+
 def test_what_a_provider_reports_is_never_taken_for_the_reference() -> None:
     usage = CACHED.replace(raw={"cost": 0.5})
     attempt = started("openrouter", "openai/gpt-6-luna", "openai/gpt-6-sol")
@@ -125,7 +131,7 @@ def test_an_unknown_price_has_a_reference_where_that_is_known() -> None:
 
 @pytest.mark.parametrize("course", [Course(), Course(written=True, http_status=429)])
 def test_what_nobody_bills_costs_nothing_and_saves_nothing(course: Course) -> None:
-    found = settle.price(started("openai", "gpt-6-sol", "openai/gpt-6-luna"), course, None, {})
+    found = settle.price(started("openai", "gpt-6-sol", "openai/gpt-6-luna"), course, ConfigView())
     assert found == NOT_BILLED
 
 
