@@ -62,7 +62,10 @@ class Ledger(Protocol):
     """What the rest of this service asks of the database."""
 
     def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
-        """Insert a block (Arrow's stream format) once for each token. Raises LedgerUnavailable, RowsRefused."""
+        """Insert a block (Arrow's stream format) once for each token.
+
+        Raises LedgerUnavailable, and RowsRefused for rows that it will never take.
+        """
         ...
 
     def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:

@@ -1,10 +1,9 @@
-"""The tests of events again over HTTP, by the client that production uses, and what only a server can do wrong."""
+"""Tests of events again over HTTP, by the client of production, and what only a server can do wrong."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from nats.js import JetStreamContext
@@ -32,6 +31,7 @@ from test_ledger_refused import failures
 from test_ledger_refused import (
     test_a_row_that_the_engine_refuses_is_put_aside_and_its_batch_goes_on as test_refused,
 )
+
 from keyrail.contracts import streams
 from keyrail.contracts.ledger import CostsQuery
 from keyrail_cost_accounting import ledger as door
@@ -105,7 +105,8 @@ async def test_whatever_the_server_does_nothing_is_lost_and_nothing_is_there_twi
     metrics: Metrics,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    begun = len(clickhouse.seen().tokens)
+    before = clickhouse.seen()
+    begun, applied_before = len(before.tokens), len(before.applied)
     fault = OUTAGES[name]
     clickhouse.fail(
         *(Fault(**{**fault_fields(fault), "match": f"INTO {table} "}) for table in ("attempts", "requests"))
@@ -123,6 +124,9 @@ async def test_whatever_the_server_does_nothing_is_lost_and_nothing_is_there_twi
     assert ledger.ask("SELECT count() AS n FROM requests", {}) == [{"n": 20}]
     tokens = clickhouse.seen().tokens[begun:]
     assert len(set(tokens)) == 1, "tried again with its own token"
+    applied = clickhouse.seen().applied[applied_before:]
+    again = 1 if fault.when == "after" else 0
+    assert len(applied) == 2 + 2 * again, "the fault happened when it should"
     failed = 0 if name == "slow" else 2
     assert failures(metrics) == failed
     records = [record for record in caplog.records if record.getMessage() == "insert failed"]
