@@ -289,7 +289,7 @@ class Bench:
         expected = format((COST * traffic.requests).normalize(), "f")
         if sums.get("attempts") != traffic.requests or sums.get("cost_usd") != expected:
             self.result.problems.append(
-                f"{traffic.requests} requests cost {expected}, the ledger says {json.dumps(sums)} {page.error}"
+                f"{traffic.requests} requests cost {expected}, the ledger: {json.dumps(sums)} {page.error}"
             )
         await bus.close()
 

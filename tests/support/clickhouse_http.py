@@ -1,8 +1,7 @@
 """ClickHouse's HTTP interface in front of chDB: `python -m support.clickhouse_http DIRECTORY PORT`.
 
-It speaks as much of the interface as clickhouse-connect uses. `POST /faults` with a JSON list of `Fault` says
-what goes wrong from then on, `GET /seen` what was asked. What it cannot prove: grants, replication, a server's
-limits.
+It speaks as much of the interface as clickhouse-connect uses. `POST /faults` with a JSON list of `Fault`
+says what goes wrong from then on, `GET /seen` what was asked. It proves nothing of grants and replication.
 """
 
 from __future__ import annotations
@@ -46,9 +45,9 @@ STATUS_OF = {62: 400, 47: 400, 60: 404, 81: 404, 497: 403, 516: 403, 241: 500, 2
 class Fault(msgspec.Struct, kw_only=True):
     """What happens to the next `times` requests whose query has `match` in it (`times` below 0: to all).
 
-    `when`: before the engine has done it, or after. `error` answers with `status` and, unless 0, an exception
-    `code`; `hang` never answers, `slow` after `seconds`; `cut` closes the connection: before, when half of the
-    request is read, after, when half of the answer is written.
+    `when`: before the engine has done it, or after. `error` answers with `status` and, unless 0, an
+    exception `code`; `hang` never answers, `slow` after `seconds`; `cut` closes the connection: before, when
+    half of the request is read, after, when half of the answer is written.
     """
 
     kind: Literal["error", "hang", "slow", "cut"]
