@@ -84,8 +84,7 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseP
 def engine(clickhouse: ClickHouseProcess) -> Iterator[ClickHouse]:
     """In place of the embedded ledger: all tests here that want a ledger have one over HTTP."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(door, "WRITE_S", 1)
-        patch.setattr(door, "STATEMENT_S", 2)
+        patch.setattr(door, "ANSWER_S", 2)
         ledger = open_ledger(clickhouse.url)
     migrate(ledger)
     yield ledger
