@@ -28,7 +28,7 @@ EVERY_S = 4.0
 
 
 class Watched:
-    """A ledger that notes when something was inserted."""
+    """A ledger that notes when inserts began, and tells when one is done."""
 
     def __init__(self, inner: ClickHouse) -> None:
         self.inner = inner
@@ -37,8 +37,9 @@ class Watched:
         self._loop = asyncio.get_running_loop()
 
     def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
+        began = time.monotonic()
         self.inner.insert(table, columns, block, token)
-        self.times.append(time.monotonic())
+        self.times.append(began)
         self._loop.call_soon_threadsafe(self.changed.set)
 
     def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
