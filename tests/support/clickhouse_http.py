@@ -1,7 +1,7 @@
-"""ClickHouse's HTTP interface in front of chDB, as a process: `python -m support.clickhouse_http DIRECTORY PORT`.
+"""ClickHouse's HTTP interface in front of chDB: `python -m support.clickhouse_http DIRECTORY PORT`.
 
-It speaks as much of the interface as clickhouse-connect uses. `POST /faults` with a JSON list of `Fault` says what
-goes wrong from then on, `GET /seen` what was asked. What it cannot prove: grants, replication, a server's limits.
+It speaks as much of the interface as clickhouse-connect uses. `POST /faults` with a JSON list of `Fault`
+says what goes wrong from then on, `GET /seen` what was asked. It proves nothing of grants and replication.
 """
 
 from __future__ import annotations
@@ -45,15 +45,14 @@ STATUS_OF = {62: 400, 47: 400, 60: 404, 81: 404, 497: 403, 516: 403, 241: 500, 2
 class Fault(msgspec.Struct, kw_only=True):
     """What happens to the next `times` requests whose query has `match` in it (`times` below 0: to all).
 
-    `when`: before the engine has done it, or after. `error` answers with `status` and, unless 0, a ClickHouse
-    exception `code`; `hang` never answers, `slow` after `seconds`; `cut` closes the connection: before, when half
-    of the request is read, after, when half of the answer is written. `marker`: only bodies that have it.
+    `when`: before the engine has done it, or after. `error` answers with `status` and, unless 0, an
+    exception `code`; `hang` never answers, `slow` after `seconds`; `cut` closes the connection: before, when
+    half of the request is read, after, when half of the answer is written.
     """
 
     kind: Literal["error", "hang", "slow", "cut"]
     when: Literal["before", "after"] = "before"
     match: str = ""
-    marker: str = ""
     times: int = 1
     status: int = 500
     code: int = 0
@@ -62,7 +61,7 @@ class Fault(msgspec.Struct, kw_only=True):
 
 
 class Seen(msgspec.Struct):
-    """Inserts that arrived whole: their tokens, in order. `applied`: of those that the engine did."""
+    """Tokens of the inserts that came, in order, and in `applied` of those that the engine did."""
 
     tokens: list[str]
     applied: list[str]
@@ -137,13 +136,11 @@ class State:
             self.released.set()
             self.released = threading.Event()
 
-    def fault(self, query: bytes, when: str, *, whole: bool) -> Fault | None:
+    def fault(self, query: bytes, when: str) -> Fault | None:
         """The fault that this request meets, which is used up by one."""
         with self._lock:
             for fault in self._faults:
                 if fault.times and fault.when == when and fault.match.encode() in query:
-                    if fault.marker and not (whole and fault.marker.encode() in query):
-                        continue
                     fault.times -= 1
                     return fault
         return None
@@ -202,8 +199,8 @@ class Handler(BaseHTTPRequestHandler):
             if urlsplit(self.path).path == "/faults":
                 self.state.replace(msgspec.json.decode(self._body(), type=list[Fault]))
                 self._answer(200, b"")
-            else:
-                self._query(self._body_or_fault())
+            elif (body := self._body_or_fault()) is not None:
+                self._query(body)
         except Cut:
             self._reset()
         except (ConnectionError, TimeoutError):
@@ -222,23 +219,21 @@ class Handler(BaseHTTPRequestHandler):
             return b"".join(parts)
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
-    def _body_or_fault(self) -> bytes:
-        """The body. A fault of before can stop in the middle of it."""
+    def _body_or_fault(self) -> bytes | None:
+        """The body; None when a fault of before was the answer. Raises Cut."""
         size = int(self.headers.get("Content-Length", 0))
         head = self.rfile.peek(min(size, 200))[:200] if size else b""  # pyright: ignore[reportAttributeAccessIssue]
         query = self._parameters().get("query", "").encode() + b" " + head
-        fault = self.state.fault(query, "before", whole=False)
+        if INSERT.match(query.lstrip()):
+            self.state.seen.tokens.append(self._parameters().get("insert_deduplication_token", ""))
+        fault = self.state.fault(query, "before")
         if fault is not None and fault.kind == "cut":
             self.rfile.read(size // 2)
             raise Cut
         body = self._body()
-        if fault is not None:
-            self._inflict(fault)
-        return body
+        return None if fault is not None and self._inflict(fault) else body
 
     def _query(self, body: bytes) -> None:
-        if self.close_connection and not body:
-            return  # answered by a fault
         parameters = self._parameters()
         body = _unpacked(body, self.headers.get("Content-Encoding"))
         first = parameters.get("query", "").encode()
@@ -246,13 +241,8 @@ class Handler(BaseHTTPRequestHandler):
         insert = INSERT.match(query) is not None
         token = parameters.get("insert_deduplication_token", "")
         self.state.seen.queries += 1
-        if insert:
-            self.state.seen.tokens.append(token)
         try:
             self._authenticate(parameters)
-            if (fault := self.state.fault(query, "before", whole=True)) is not None:
-                self._inflict(fault)
-                return
             result = self.state.engine.run(
                 query, parameters, parameters.get("default_format", "TabSeparated")
             )
@@ -261,7 +251,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         if insert:
             self.state.seen.applied.append(token)
-        fault = self.state.fault(query, "after", whole=True)
+        fault = self.state.fault(query, "after")
         if fault is not None and self._inflict(fault, result):
             return
         self._answer(200, result, "Summary", json.dumps({"written_rows": "0", "read_rows": "0"}))

@@ -14,7 +14,7 @@ from keyrail_cost_accounting.metrics import Metrics
 log = logging.getLogger(__name__)
 
 ALARM = 0.8
-"""From here on there is a warning at each look. Full, the stream refuses events, and workers take no calls."""
+"""From here on each look warns. Full, the stream refuses events, and workers take no calls."""
 
 
 def alarming(used: int, most: int) -> bool:

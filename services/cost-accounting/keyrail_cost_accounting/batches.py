@@ -100,7 +100,7 @@ class Batches:
             send(msg.reply)
 
     def progress(self, messages: Iterable[Msg]) -> None:
-        """Tell the server that these are worked on. While disconnected nothing is sent, nor kept to be sent."""
+        """Tell the server that these are worked on. Nothing is sent while disconnected, nor kept."""
         if self._nc.is_connected:
             for msg in messages:
                 self._nc.send(msg.reply, b"+WPI")

@@ -1,6 +1,7 @@
 """Rows into a table until they are in it, whatever happens to the ledger meanwhile.
 
-A block that the ledger refuses for what is in it is cut in halves until the rows are found that it does not take.
+A block that the ledger refuses for what is in it is cut in halves until the rows that it does not take are
+found.
 """
 
 from __future__ import annotations

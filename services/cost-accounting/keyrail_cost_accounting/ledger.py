@@ -30,10 +30,11 @@ __all__ = [
 
 Parameter = str | int | list[str] | list[int]
 
-WRITE_S = 15
-"""How long an insert over HTTP may take: hundreds of times what it does take. One that was given up is tried
-again with its token, and a process that is to end waits for the one under way."""
+ANSWER_S = 15
+"""How long an insert or a question may take over HTTP, many times what they do take. An insert that was given
+up is tried again with its token; a process that is to end waits for what is under way."""
 STATEMENT_S = 60
+"""How long other statements may take, as changes of tables do."""
 
 ENGINE_OPTIONS = {
     # one machine, one tenant of the engine: small caches and few threads instead of a server's
@@ -62,7 +63,10 @@ class Ledger(Protocol):
     """What the rest of this service asks of the database."""
 
     def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
-        """Insert a block (Arrow's stream format) once for each token. Raises LedgerUnavailable, RowsRefused."""
+        """Insert a block (Arrow's stream format) once for each token.
+
+        Raises LedgerUnavailable, and RowsRefused for rows that it will never take.
+        """
         ...
 
     def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
@@ -84,8 +88,11 @@ position
 class ClickHouse:
     """`Ledger` on ClickHouse. Writing and the rest have a connection each, as calls on one take turns."""
 
-    def __init__(self, client: Client, writer: Writer, *, embedded: bool) -> None:
+    def __init__(
+        self, client: Client, writer: Writer, *, embedded: bool, commands: Client | None = None
+    ) -> None:
         self._client = client
+        self._commands = commands or client
         self._writer = writer
         self._whole: dict[str, bool] = {}
         self.embedded = embedded
@@ -111,7 +118,7 @@ class ClickHouse:
 
     def command(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> None:
         try:
-            self._client.command(sql, parameters=dict(parameters or {}))
+            self._commands.command(sql, parameters=dict(parameters or {}))
         except (ClickHouseError, OSError) as error:
             raise refusals.of_statement(error) from error
 
@@ -119,6 +126,8 @@ class ClickHouse:
         """Release the engine: another process may own the directory then."""
         self._writer.close()
         self._client.close()
+        if self._commands is not self._client:
+            self._commands.close()
 
 
 _ROW: msgspec.json.Decoder[dict[str, Json]] = msgspec.json.Decoder(dict[str, object])  # pyright: ignore[reportAssignmentType]
@@ -131,8 +140,8 @@ def open_ledger(where: str, *, user: str | None = None, password: str = "") -> C
     """
     try:
         if where.startswith(("http://", "https://")):
-            writer = ServerWriter(_server(where, user, password, WRITE_S))
-            return ClickHouse(_server(where, user, password, STATEMENT_S), writer, embedded=False)
+            client, commands = (_server(where, user, password, each) for each in (ANSWER_S, STATEMENT_S))
+            return ClickHouse(client, ServerWriter(client), embedded=False, commands=commands)
         return ClickHouse(_engine(where), _engine_writer(where), embedded=True)
     except (ClickHouseError, RuntimeError, OSError) as error:
         raise refusals.of_statement(error) from error

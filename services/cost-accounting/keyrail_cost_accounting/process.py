@@ -33,9 +33,9 @@ class Process:
         self._service: CostAccounting | None = None
 
     async def start(self) -> None:
-        """Return once events are consumed and questions answered. A server that does not answer is waited for.
+        """Return once events are consumed and questions answered. A server that is away is waited for.
 
-        Raises LedgerRefused when waiting would not help, LedgerUnavailable for a directory that can't be opened.
+        Raises LedgerRefused when waiting would not help, LedgerUnavailable for a directory that can't be had.
         """
         self._ledger = await self._open()
         self._contents = await self._open()

@@ -10,7 +10,7 @@ import re
 from clickhouse_connect.driver.exceptions import Error
 
 ROWS = frozenset({6, 27, 38, 41, 69, 70, 72, 131, 248, 321, 349, 376, 407, 469})
-"""A value cannot be parsed, converted or kept, or breaks a constraint: other rows of the block may be fine."""
+"""A value cannot be parsed, converted or kept, or breaks a constraint: other rows may be fine."""
 CREDENTIALS = frozenset({192, 193, 194, 516})
 GRANTS = frozenset({164, 497})
 NO_DATABASE = 81
@@ -71,7 +71,7 @@ def _named(error: Exception) -> tuple[int | None, str]:
 
 
 def _without_code(error: Exception) -> LedgerUnavailable:
-    """The connection, or something between: the client's text has the whole URL in it, parameters included."""
+    """The connection, or something between. The client's text has the whole URL in it, with parameters."""
     status = re.search(r"HTTP status (\d+)", str(error))
     if status is not None:
         kind = LedgerRefused if status[1] in {"401", "403"} else LedgerUnavailable

@@ -1,4 +1,4 @@
-"""The tests of events again over HTTP, by the client that production uses, and what only a server can do wrong."""
+"""Tests of events again over HTTP, by the client of production, and what only a server can do wrong."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 from nats.js import JetStreamContext
+from pydantic import SecretStr
 from support.clickhouse_http import PASSWORD, Fault
 from support.clickhouse_process import ClickHouseProcess
 from test_ledger_events import (
@@ -32,12 +34,15 @@ from test_ledger_refused import (
     test_a_row_that_the_engine_refuses_is_put_aside_and_its_batch_goes_on as test_refused,
 )
 
+from keyrail.bus.connection import Bus
 from keyrail.contracts import streams
 from keyrail.contracts.ledger import CostsQuery
 from keyrail_cost_accounting import ledger as door
 from keyrail_cost_accounting.ledger import ClickHouse, LedgerRefused, LedgerUnavailable, open_ledger
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
+from keyrail_cost_accounting.process import Process
+from keyrail_cost_accounting.settings import Settings
 
 __all__ = [
     "test_chaos",
@@ -79,8 +84,7 @@ def clickhouse(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseP
 def engine(clickhouse: ClickHouseProcess) -> Iterator[ClickHouse]:
     """In place of the embedded ledger: all tests here that want a ledger have one over HTTP."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(door, "WRITE_S", 1)
-        patch.setattr(door, "STATEMENT_S", 2)
+        patch.setattr(door, "ANSWER_S", 2)
         ledger = open_ledger(clickhouse.url)
     migrate(ledger)
     yield ledger
@@ -105,11 +109,10 @@ async def test_whatever_the_server_does_nothing_is_lost_and_nothing_is_there_twi
     metrics: Metrics,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    begun = len(clickhouse.seen().tokens)
+    before = clickhouse.seen()
+    begun, applied_before = len(before.tokens), len(before.applied)
     fault = OUTAGES[name]
-    clickhouse.fail(
-        *(Fault(**{**fault_fields(fault), "match": f"INTO {table} "}) for table in ("attempts", "requests"))
-    )
+    clickhouse.fail(*(replace(fault, match=f"INTO {table} ") for table in ("attempts", "requests")))
     for _ in range(20):
         attempt = started()
         await attempts(js, attempt, ended(attempt, cost="0.01"))
@@ -123,15 +126,14 @@ async def test_whatever_the_server_does_nothing_is_lost_and_nothing_is_there_twi
     assert ledger.ask("SELECT count() AS n FROM requests", {}) == [{"n": 20}]
     tokens = clickhouse.seen().tokens[begun:]
     assert len(set(tokens)) == 1, "tried again with its own token"
+    applied = clickhouse.seen().applied[applied_before:]
+    again = 1 if fault.when == "after" else 0
+    assert len(applied) == 2 + 2 * again, "the fault happened when it should"
     failed = 0 if name == "slow" else 2
     assert failures(metrics) == failed
     records = [record for record in caplog.records if record.getMessage() == "insert failed"]
     assert len(records) == failed
     assert SECRET not in caplog.text + str([vars(record) for record in caplog.records])
-
-
-def fault_fields(fault: Fault) -> dict[str, object]:
-    return {name: getattr(fault, name) for name in Fault.__struct_fields__}
 
 
 @pytest.mark.parametrize("fault", ["503", "memory", "no-answer", "cut-in-the-answer"])
@@ -143,7 +145,7 @@ async def test_a_question_during_an_outage_has_an_answer_that_says_so_and_the_ne
     ask: Ask,
 ) -> None:
     await start(ledger)
-    clickhouse.fail(Fault(**{**fault_fields(OUTAGES[fault]), "match": "SELECT", "times": -1}))
+    clickhouse.fail(replace(OUTAGES[fault], match="SELECT", times=-1))
     page = await ask(CostsQuery())
     assert page.error == "the ledger does not answer at the moment"
     assert page.rows == []
@@ -215,3 +217,13 @@ def test_a_server_that_does_not_answer_is_no_refusal(caplog: pytest.LogCaptureFi
         open_ledger("http://127.0.0.1:9/default")
     assert not isinstance(caught.value, LedgerRefused)
     assert logging.ERROR not in {record.levelno for record in caplog.records}
+
+
+async def test_a_process_with_the_wrong_password_ends_and_says_why(
+    clickhouse: ClickHouseProcess, bus: Bus, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings(ledger=clickhouse.url, ledger_user="writer", ledger_password=SecretStr("wrong"))
+    with pytest.raises(LedgerRefused):
+        await Process(bus, settings).start()
+    (record,) = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert "AUTHENTICATION_FAILED" in vars(record)["error"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from nats.js import JetStreamContext
 from support.nats import NatsServer, eventually
+from test_ledger_outage import shorter_ack_wait
 
 from keyrail.bus.client import LeanClient
 from keyrail.bus.connection import Bus
@@ -26,7 +28,7 @@ EVERY_S = 4.0
 
 
 class Watched:
-    """A ledger that notes when something was inserted."""
+    """A ledger that notes when inserts began, and tells when one is done."""
 
     def __init__(self, inner: ClickHouse) -> None:
         self.inner = inner
@@ -35,8 +37,9 @@ class Watched:
         self._loop = asyncio.get_running_loop()
 
     def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
+        began = time.monotonic()
         self.inner.insert(table, columns, block, token)
-        self.times.append(time.monotonic())
+        self.times.append(began)
         self._loop.call_soon_threadsafe(self.changed.set)
 
     def ask(self, sql: str, parameters: Mapping[str, Parameter]) -> list[dict[str, Json]]:
@@ -88,6 +91,46 @@ async def test_what_comes_after_a_pause_is_inserted_soon_and_what_follows_waits_
     assert watched.times[-1] - watched.times[0] > EVERY_S / 2
     assert ledger.ask("SELECT count() AS n FROM attempts FINAL", {}) == [{"n": 11}]
     await service.drain()
+
+
+class Held(Watched):
+    """A ledger whose inserts wait until they are let through."""
+
+    def __init__(self, inner: ClickHouse) -> None:
+        super().__init__(inner)
+        self.reached = asyncio.Event()
+        self.let_through = threading.Event()
+
+    def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
+        self._loop.call_soon_threadsafe(self.reached.set)
+        self.let_through.wait()
+        super().insert(table, columns, block, token)
+
+
+async def test_a_batch_that_takes_longer_than_the_ack_wait_is_given_to_nobody_else(
+    bus: Bus,
+    js: JetStreamContext,
+    ledger: ClickHouse,
+    metrics: Metrics,
+    settled: Callable[[], Awaitable[None]],
+) -> None:
+    await shorter_ack_wait(js, 0.8)
+    held = Held(ledger)
+    service = CostAccounting(bus, held, metrics, pace=Pace(settle_s=0.01, progress_s=0.1))
+    other = Batches(bus.nc, streams.EVENTS.name, streams.COST_ACCOUNTING.name)
+    await other.open()
+    await service.start()
+    try:
+        await js.publish(subjects.EVENT_ATTEMPT, encode_all([started()]))
+        await asyncio.wait_for(held.reached.wait(), 10)
+        await other.some(2.5)  # as long as three times what the server waits for an acknowledgement
+        assert await other.take(10, 1 << 20) == []
+        held.let_through.set()
+        await settled()
+    finally:
+        held.let_through.set()
+        await service.drain()
+        await other.close()
 
 
 async def test_a_pull_that_the_server_forgot_is_not_waited_for(tmp_path: Path) -> None:
