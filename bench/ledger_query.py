@@ -31,7 +31,8 @@ GENERATE = """
 INSERT INTO attempts (attempt_id, request_id, rank, status, tenant, key_id, team, feature, route, strategy,
     revision, epoch, hop, provider, model, provider_key_id, worker, stream, started_at, received_at, router,
     number, reference, http_status, finish, input_tokens, output_tokens, cache_read_tokens, estimated,
-    cost_usd, price_source, price_version, uncached_usd, reference_usd, first_byte_ms, duration_ms, settled_at)
+    cost_usd, price_source, price_version, uncached_usd, reference_usd, first_byte_ms, duration_ms,
+    settled_at)
 SELECT
     reinterpretAsUUID(sipHash128(n)), reinterpretAsUUID(sipHash128(n, 1)), {rank:UInt8},
     if({rank:UInt8} = 0, 'running', if(h % 50 = 0, 'failed', 'ok')),

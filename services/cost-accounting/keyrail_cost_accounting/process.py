@@ -18,7 +18,7 @@ class Process:
 
     def __init__(self, bus: Bus, settings: Settings) -> None:
         self._heart = Heart(bus)
-        self._ledger = settings.open()
+        self._ledger = settings.open(settings.ledger)
         if (settings.ledger_migrate or ("auto" if self._ledger.embedded else "check")) == "auto":
             who = f"{socket.gethostname()}:{os.getpid()}"
             prepare = schema.migrated(self._ledger, settings.layout(), who)
