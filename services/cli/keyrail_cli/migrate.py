@@ -6,8 +6,7 @@ import argparse
 import getpass
 import os
 import socket
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING, Final
 
 from keyrail_cli import render
@@ -17,7 +16,7 @@ from keyrail_embedded.home import Home, HomeInUse
 
 if TYPE_CHECKING:
     from keyrail_cli.commands import Commands
-    from keyrail_cost_accounting.ledger import ClickHouse
+    from keyrail_cost_accounting.migrate import State
     from keyrail_cost_accounting.settings import LedgerSettings
 
 ABOUT: Final = """\
@@ -62,18 +61,15 @@ def run(options: argparse.Namespace) -> None:
     try:
         settings = LedgerSettings()
         if settings.ledger is not None:
-            with _closing(settings) as ledger:
-                _do(options, settings, ledger, settings.ledger)
-            return
-        found = Home(home(os.environ))  # noqa: TID251 - the CLI's one setting
-        _in_home(options, found)
+            _do(options, settings, settings.ledger)
+        else:
+            found = Home(home(os.environ))  # noqa: TID251 - the CLI's one setting
+            _in_home(options, settings, found)
     except (LedgerUnavailable, Locked, MigrationChanged, ValueError) as error:
         raise CommandError(f"the ledger was not migrated: {error}") from None
 
 
-def _in_home(options: argparse.Namespace, found: Home) -> None:
-    from keyrail_cost_accounting.settings import LedgerSettings
-
+def _in_home(options: argparse.Namespace, settings: LedgerSettings, found: Home) -> None:
     if options.access:
         raise CommandError("the embedded ledger has no users, and no roles: --access is for a server")
     if not found.ledger.exists():
@@ -88,42 +84,36 @@ def _in_home(options: argparse.Namespace, found: Home) -> None:
         )
         return
     try:
-        settings = LedgerSettings(ledger=str(found.ledger))
-        with _closing(settings) as ledger:
-            _do(options, settings, ledger, str(found.ledger))
+        _do(options, settings, str(found.ledger))
     finally:
         found.release()
 
 
-@contextmanager
-def _closing(settings: LedgerSettings) -> Generator[ClickHouse]:
-    ledger = settings.open()
-    try:
-        yield ledger
-    finally:
-        ledger.close()
-
-
-def _do(options: argparse.Namespace, settings: LedgerSettings, ledger: ClickHouse, where: str) -> None:
+def _do(options: argparse.Namespace, settings: LedgerSettings, where: str) -> None:
     from keyrail_cost_accounting.migrate import state
     from keyrail_cost_accounting.schema import migrate_alone
 
     applied: list[str] = []
-    if not options.check:
-        applied = migrate_alone(
-            ledger,
-            settings.layout(),
-            f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}",
-            wait_s=options.wait,
-            take_over=options.take_over,
-            with_access=options.access,
-        )
-    found = state(ledger)
+    with closing(settings.open(where)) as ledger:
+        if not options.check:
+            applied = migrate_alone(
+                ledger,
+                settings.layout(),
+                f"{getpass.getuser()}@{socket.gethostname()}:{os.getpid()}",
+                wait_s=options.wait,
+                take_over=options.take_over,
+                with_access=options.access,
+            )
+        found = state(ledger)
+    _report(options, where, applied, found)
+
+
+def _report(options: argparse.Namespace, where: str, applied: list[str], found: State) -> None:
     said = [f"applied {name}" for name in applied]
     said += [f"pending {name}" for name in found.pending]
     said += [f"changed {name}: this ledger was made by another one" for name in found.changed]
     said += [f"later   {name}: of a release after this one" for name in found.later]
-    if options.access:
+    if options.access and not options.check:
         said.append("made the roles keyrail_writer, keyrail_reader and keyrail_contents_reader")
     facts: render.Row = {
         "ledger": where,

@@ -71,7 +71,7 @@ class Process:
         server = self._settings.ledger.startswith(("http://", "https://"))
         while True:
             try:
-                return await asyncio.to_thread(self._settings.open)
+                return await asyncio.to_thread(self._settings.open, self._settings.ledger)
             except LedgerUnavailable as error:
                 refused = isinstance(error, LedgerRefused) or not server
                 log.log(

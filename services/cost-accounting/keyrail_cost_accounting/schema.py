@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 from keyrail_cost_accounting.layout import Layout
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
@@ -18,7 +18,7 @@ LOOK_S = 2.0
 SAY_EVERY = 15
 """Of so many looks one is logged."""
 
-Prepare = Callable[[], Awaitable[None]]
+Prepare = Callable[[], Coroutine[Any, Any, None]]
 """Returns once the tables are as this release needs them."""
 
 

@@ -13,16 +13,14 @@ from keyrail_cost_accounting.ledger import ClickHouse, open_ledger
 Migrate = Literal["auto", "check"]
 
 
-class LedgerSettings(BaseSettings):
-    """Environment variables with the prefix `KEYRAIL_`.
+class ServerSettings(BaseSettings):
+    """Environment variables with the prefix `KEYRAIL_`, which mean nothing to an embedded ledger.
 
-    `ledger` is an http(s) URL whose path is the database, or a directory. `cluster` and
-    `replicated` are for servers of one's own that are several: see docs/ledger.md.
+    `ledger_cluster` and `ledger_replicated` are for servers of one's own that are several.
     """
 
     model_config = SettingsConfigDict(env_prefix="KEYRAIL_", frozen=True)
 
-    ledger: str | None = None
     ledger_user: str | None = None
     ledger_password: SecretStr = SecretStr("")
     ledger_cluster: str | None = None
@@ -32,20 +30,24 @@ class LedgerSettings(BaseSettings):
         """Raises ValueError for a name that no cluster has."""
         return Layout(self.ledger_cluster, self.ledger_replicated)
 
-    def open(self) -> ClickHouse:
-        """Raises LedgerUnavailable."""
-        assert self.ledger is not None
-        return open_ledger(
-            self.ledger, user=self.ledger_user, password=self.ledger_password.get_secret_value()
-        )
+    def open(self, where: str) -> ClickHouse:
+        """An http(s) URL whose path is the database, or a directory. Raises LedgerUnavailable."""
+        return open_ledger(where, user=self.ledger_user, password=self.ledger_password.get_secret_value())
 
 
-class Settings(LedgerSettings):
-    """Of the service. `ledger_migrate`: `auto` applies migrations at start, `check` waits until somebody has.
+class LedgerSettings(ServerSettings):
+    """Of a command: `ledger` is a URL or a directory, None for the one in the home."""
 
-    Without it, `auto` for a directory, which this process owns, and `check` for a server.
+    ledger: str | None = None
+
+
+class Settings(ServerSettings):
+    """Of the service: `ledger` is a URL, or the directory of an embedded ledger, which this process owns.
+
+    `ledger_migrate`: `auto` applies migrations at start, `check` waits until somebody has. Without it `auto`
+    for a directory, and `check` for a URL.
     """
 
-    ledger: str  # pyright: ignore[reportIncompatibleVariableOverride, reportGeneralTypeIssues]
+    ledger: str
     ledger_migrate: Migrate | None = None
     sweep_after_s: float = 15.0
