@@ -6,7 +6,7 @@ import asyncio
 import logging
 from datetime import UTC, datetime
 
-from keyrail.contracts.base import Json
+from keyrail.contracts.base import Json, now_ms
 from keyrail.contracts.ledger import (
     AlertsQuery,
     AttemptsQuery,
@@ -18,7 +18,7 @@ from keyrail.contracts.ledger import (
     RequestQuery,
     SpendQuery,
 )
-from keyrail_cost_accounting import queries, spending
+from keyrail_cost_accounting import costs, queries, spending
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.statement import Statement
 
@@ -53,7 +53,7 @@ class Answers:
             case RequestQuery():
                 return self._request(query)
             case CostsQuery():
-                return queries.page(query, self._rows(queries.costs(query)))
+                return queries.page(query, self._rows(costs.costs(query, now_ms())))
             case AttemptsQuery():
                 return queries.page(query, self._rows(queries.attempts(query)))
             case AlertsQuery():

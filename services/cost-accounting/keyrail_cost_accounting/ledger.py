@@ -15,7 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from keyrail.contracts.base import Json
 from keyrail_cost_accounting.writing import EngineWriter, ServerWriter, Writer
 
-Parameter = str | int | list[str]
+Parameter = str | int | list[str] | list[int]
 
 ENGINE_OPTIONS = {
     # one machine, one tenant of the engine: small caches and few threads instead of a server's

@@ -14,10 +14,10 @@ from keyrail.contracts.ledger import (
     AlertsQuery,
     AttemptsQuery,
     CostsQuery,
-    Grouping,
     LedgerPage,
     RequestQuery,
 )
+from keyrail_cost_accounting.costs import GROUP_KEY
 from keyrail_cost_accounting.statement import Parameters, Statement
 
 PAGE_BYTES = 800_000
@@ -31,25 +31,6 @@ Record = dict[str, Json]
 class BadCursor(ValueError):
     """The cursor is not one that an earlier page gave."""
 
-
-GROUPS: dict[Grouping, tuple[str, str]] = {
-    # the columns of a group, and one text that orders groups and tells them apart
-    "model": ("a.provider AS provider, a.model AS model", "concat(a.model, '\\n', a.provider)"),
-    "provider": ("a.provider AS provider", "toString(a.provider)"),
-    "team": ("a.team AS team", "if(isNull(a.team), '', concat('=', a.team))"),
-    "feature": ("a.feature AS feature", "if(isNull(a.feature), '', concat('=', a.feature))"),
-    "day": ("toString(toDate(a.started_at)) AS day", "toString(toDate(a.started_at))"),
-}
-GROUP_KEY = "group_key"
-
-SUMS = """
-uniqExact(a.request_id) AS requests,
-count() AS attempts,
-sum(a.input_tokens) AS input_tokens,
-sum(a.output_tokens) AS output_tokens,
-if(count() = 0, '0', toString(sum(a.cost_usd))) AS cost_usd,
-countIf(isNull(a.cost_usd)) AS unknown_cost_attempts
-"""
 
 ATTEMPT = """
 toString(a.attempt_id) AS attempt_id, toString(a.request_id) AS request_id, a.status AS status,
@@ -87,22 +68,6 @@ OPEN_ATTEMPTS = Statement(
     "SELECT toString(a.attempt_id) AS attempt_id, a.worker AS worker"
     " FROM attempts AS a FINAL WHERE a.rank = 0 AND a.status = 'running'"
 )
-
-
-def costs(query: CostsQuery) -> Statement:
-    """Sums, exact whatever was delivered twice."""
-    where, parameters = _where(query.tenant, query.since_ms)
-    if query.by is None:
-        return Statement(f"SELECT {SUMS} FROM attempts AS a FINAL WHERE {where}", parameters)
-    columns, key = GROUPS[query.by]
-    if query.cursor is not None:
-        where += f" AND {key} > {{after:String}}"
-        parameters["after"] = query.cursor
-    return Statement(
-        f"SELECT {columns}, {SUMS}, {key} AS {GROUP_KEY} FROM attempts AS a FINAL WHERE {where}"
-        f" GROUP BY ALL ORDER BY {GROUP_KEY} LIMIT {PAGE + 1}",
-        parameters,
-    )
 
 
 def attempts(query: AttemptsQuery) -> Statement:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-Parameters = dict[str, str | int | list[str]]
+Parameters = dict[str, str | int | list[str] | list[int]]
 
 
 @dataclass(frozen=True, slots=True)

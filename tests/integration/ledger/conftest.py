@@ -70,9 +70,9 @@ def engine(directory: Path) -> Iterator[ClickHouse]:
 @pytest.fixture
 def ledger(engine: ClickHouse) -> ClickHouse:
     """The ledger without rows."""
-    engine.command("TRUNCATE TABLE attempts")
-    engine.command("TRUNCATE TABLE requests")
-    engine.command("TRUNCATE TABLE alerts")
+    tables = "SELECT name FROM system.tables WHERE database = currentDatabase() AND name != 'migrations'"
+    for table in engine.ask(tables, {}):
+        engine.command(f"TRUNCATE TABLE {table['name']}")
     return engine
 
 

@@ -9,3 +9,5 @@ ALTER TABLE attempts
     ADD COLUMN IF NOT EXISTS reference_usd Nullable(Decimal(18, 12)) AFTER uncached_usd,
     ADD COLUMN IF NOT EXISTS inserted_at DateTime64(3, 'UTC') MATERIALIZED now64(3, 'UTC') CODEC(Delta, ZSTD(1));
 ALTER TABLE attempts ADD INDEX IF NOT EXISTS by_inserted_at inserted_at TYPE minmax GRANULARITY 1;
+-- Rows from before have one moment for good: until it is written, each read makes it up again, and all minutes look new.
+ALTER TABLE attempts MATERIALIZE COLUMN inserted_at;
