@@ -1,8 +1,8 @@
 """Histories of a ledger: what happened, and one way in which the news of it may have come. Pure.
 
 What happened is a list of `Happened`: attempts with their requests and alerts, of which parts were never told.
-The way is a list of numbers that `Way` reads as moves: take a batch, insert the next table of it, die, sweep,
-price again, merge. When the moves are used up, all that was not acknowledged is delivered, as the stream does.
+The way is an order of the events and a list of moves: take a batch, insert the next block of it, die, sweep,
+price again, merge. `Model` is what the ledger must say after each.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from uuid import UUID
 
 from hypothesis import strategies as st
 
-from keyrail.contracts.base import Contract, encode_all
+from keyrail.contracts.base import Contract
 from keyrail.contracts.events import AlertRaised, AttemptSettled, AttemptStarted, RequestFinished
 from keyrail.contracts.usage import Price, Usage
 
-BORDER_MS = 1_767_225_600_000
-"""Midnight of a first of January: the border of a minute, an hour, a day, a month and a year."""
+AROUND_MS = 61_000
+"""Attempts start so long before midnight, or after it: in four minutes, two hours and two days."""
 MODELS = ("dear", "cheap")
 STATUSES: tuple[Literal["ok", "failed", "cancelled"], ...] = ("ok", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One attempt. `told`: which of its events were ever published."""
+    """One attempt, `at_ms` since midnight. `told`: which of its events were ever published."""
 
     at_ms: int
     request: int
@@ -45,7 +45,7 @@ class Happened:
 MONEY = st.decimals(0, 100, places=12)
 HAPPENED = st.builds(
     Happened,
-    at_ms=st.integers(BORDER_MS - 61_000, BORDER_MS + 61_000),
+    at_ms=st.integers(-AROUND_MS, AROUND_MS),
     request=st.integers(0, 3),
     number=st.integers(1, 3),
     model=st.sampled_from(MODELS),
@@ -67,10 +67,12 @@ HAPPENED = st.builds(
 )
 WORLDS = st.lists(HAPPENED, min_size=1, max_size=6)
 Moves = Sequence[tuple[str, int, int]]
-"""What, and two numbers that say which."""
+"""What, which of two consumers, and a number that says how much, or which."""
 MOVES = st.lists(
     st.tuples(
-        st.sampled_from(("take", "insert", "insert", "insert", "again", "die", "sweep", "reprice", "merge")),
+        st.sampled_from(
+            ("take", "insert", "insert", "insert", "again", "die", "sweep", "reprice", "merge", "refresh")
+        ),
         st.integers(0, 1),
         st.integers(0, 63),
     ),
@@ -79,11 +81,11 @@ MOVES = st.lists(
 
 
 def uuid(kind: int, number: int) -> str:
-    """An id, the same in each run: examples are told apart by tenant and time."""
+    """An id, the same in each run."""
     return str(UUID(int=(kind << 96) | number))
 
 
-def start_of(tenant: str, number: int, happened: Happened) -> AttemptStarted:
+def start_of(number: int, happened: Happened, midnight_ms: int) -> AttemptStarted:
     """The attempt's first event."""
     return AttemptStarted(
         attempt_id=uuid(1, number),
@@ -91,7 +93,7 @@ def start_of(tenant: str, number: int, happened: Happened) -> AttemptStarted:
         epoch=1,
         hop=happened.number - 1,
         number=happened.number,
-        tenant=tenant,
+        tenant="acme",
         key_id="k1",
         team=happened.team,
         strategy="direct",
@@ -99,16 +101,16 @@ def start_of(tenant: str, number: int, happened: Happened) -> AttemptStarted:
         provider="openai",
         model=happened.model,
         worker="w1",
-        started_ms=happened.at_ms,
+        started_ms=midnight_ms + happened.at_ms,
     )
 
 
-def events(tenant: str, world: Iterable[Happened]) -> list[Contract]:
+def events(world: Iterable[Happened], midnight_ms: int) -> list[Contract]:
     """All that was ever published."""
     found: list[Contract] = []
     requests: dict[int, RequestFinished] = {}
     for number, happened in enumerate(world):
-        start = start_of(tenant, number, happened)
+        start = start_of(number, happened, midnight_ms)
         if happened.told != "end":
             found.append(start)
         if happened.told != "start":
@@ -116,7 +118,7 @@ def events(tenant: str, world: Iterable[Happened]) -> list[Contract]:
         if happened.finished:
             requests.setdefault(happened.request, _finished(start))
         if happened.alert_after_ms is not None:
-            found.append(_alert(tenant, happened.alert_after_ms))
+            found.append(_alert(midnight_ms + happened.alert_after_ms))
     return [*found, *requests.values()]
 
 
@@ -148,20 +150,20 @@ def _finished(start: AttemptStarted) -> RequestFinished:
     )
 
 
-def _alert(tenant: str, after_ms: int) -> AlertRaised:
+def _alert(raised_ms: int) -> AlertRaised:
     return AlertRaised(
-        alert_id=f"{tenant}-alert",
+        alert_id="alert",
         kind="other",
-        tenant=tenant,
+        tenant="acme",
         subject="s",
-        detail=f"raised after {after_ms} ms",
+        detail="d",
         raised_by="w1",
-        raised_ms=BORDER_MS + after_ms,
+        raised_ms=raised_ms,
     )
 
 
-@dataclass(slots=True)
-class Attempt:
+@dataclass(frozen=True, slots=True)
+class Known:
     """What the ledger must say of an attempt: what has the highest rank of all that has come."""
 
     rank: int
@@ -172,9 +174,9 @@ class Attempt:
 
 @dataclass(slots=True)
 class Model:
-    """The ledger as it must be, by merging what came by rank. Kept in the order in which things were inserted."""
+    """The ledger as it must be: of each thing what came with the highest rank, whenever it came."""
 
-    attempts: dict[str, Attempt] = field(default_factory=dict[str, Attempt])
+    attempts: dict[str, Known] = field(default_factory=dict[str, Known])
     requests: set[str] = field(default_factory=set[str])
     alert_ms: int | None = None
 
@@ -182,51 +184,40 @@ class Model:
         """These events' rows of this table are inserted."""
         for event in came:
             if isinstance(event, AttemptStarted) and table == "attempts":
-                self.attempts.setdefault(event.attempt_id, Attempt(0, "running"))
+                self.attempts.setdefault(event.attempt_id, Known(0, "running"))
             elif isinstance(event, AttemptSettled) and table == "attempts":
                 id, known = event.started.attempt_id, self.attempts.get(event.started.attempt_id)
                 if known is None or known.rank < 2:
-                    self.attempts[id] = Attempt(2, event.status, event.price.cost_usd, event.usage)
+                    self.attempts[id] = Known(2, event.status, event.price.cost_usd, event.usage)
             elif isinstance(event, RequestFinished) and table == "requests":
                 self.requests.add(event.request_id)
             elif isinstance(event, AlertRaised) and table == "alerts":
-                self.alert_ms = min(event.raised_ms, self.alert_ms or event.raised_ms)
+                self.alert_ms = min(event.raised_ms, self.alert_ms or event.raised_ms)  # the first
 
     def sweep(self, ids: Iterable[str]) -> None:
         """These are settled as lost, where they run."""
         for id in ids:
             if id in self.attempts and self.attempts[id].rank == 0:
-                self.attempts[id] = Attempt(1, "lost", None, Usage(estimated=True))
+                self.attempts[id] = Known(1, "lost", None, Usage(estimated=True))
 
     def reprice(self, ids: Iterable[str], cost_usd: Decimal) -> None:
         """These get a new price, where they are settled."""
         for id in ids:
             known = self.attempts.get(id)
             if known is not None and known.rank >= 2:
-                self.attempts[id] = Attempt(max(known.rank + 1, 3), known.status, cost_usd, known.usage)
+                self.attempts[id] = Known(max(known.rank + 1, 3), known.status, cost_usd, known.usage)
 
 
-@dataclass(slots=True)
-class Message:
-    """One of the stream's, as its publisher cut it."""
-
-    events: list[Contract]
-
-    @property
-    def data(self) -> bytes:
-        """Its bytes."""
-        return encode_all(self.events)
+Message = list[Contract]
 
 
 def messages(found: Sequence[Contract], order: Sequence[int]) -> list[Message]:
     """The events in an order of their own, some twice, cut into messages. Each comes at least once."""
     shuffled = sorted(range(len(found)), key=lambda at: (order[at % len(order)], at))
     twice = [at for at in shuffled if order[at % len(order)] % 3 == 0]
-    cut: list[Message] = []
-    current: list[Contract] = []
+    cut: list[Message] = [[]]
     for place, at in enumerate((*shuffled, *twice)):
-        current.append(found[at])
+        cut[-1].append(found[at])
         if order[place % len(order)] % 2:
-            cut.append(Message(current))
-            current = []
-    return [*cut, Message(current)] if current else cut
+            cut.append([])
+    return [message for message in cut if message]

@@ -17,8 +17,7 @@ from keyrail.contracts.ledger import CostsQuery, Grouping
 from keyrail.contracts.usage import Price, Usage
 from keyrail_cost_accounting import blocks, measures
 from keyrail_cost_accounting.costs import GROUP_KEY, costs
-from keyrail_cost_accounting.ledger import ClickHouse, LedgerUnavailable, Parameter
-from keyrail_cost_accounting.queries import lost
+from keyrail_cost_accounting.ledger import ClickHouse
 from keyrail_cost_accounting.rollups import DAY, HOUR, MINUTE, MINUTES_FOR_S, SLACK_S, Rollups, floor
 from keyrail_cost_accounting.rows import Rows
 
@@ -130,7 +129,10 @@ def truth(events: Iterable[AttemptStarted | AttemptSettled]) -> Sums:
             sums["estimated_usd"] += cost if usage.estimated else 0
             sums["failed_usd"] += cost if status not in ("ok", "running") else 0
             sums["retried_usd"] += cost if start.number > 1 else 0
-            for name, other in (("cache_saved_usd", price.uncached_usd), ("routing_saved_usd", price.reference_usd)):
+            for name, other in (
+                ("cache_saved_usd", price.uncached_usd),
+                ("routing_saved_usd", price.reference_usd),
+            ):
                 sums[name] += 0 if other is None else other - cost
     return sums
 
@@ -168,12 +170,15 @@ GROUP_OF: dict[Grouping, Callable[[AttemptStarted], object]] = {
     "feature": lambda start: "" if start.feature is None else f"={start.feature}",
     "route": lambda start: "" if start.route is None else f"={start.route}",
     "key": lambda start: start.key_id,
-    "provider_key": lambda start: f"{start.provider}\n"
-    + ("" if start.provider_key_id is None else f"={start.provider_key_id}"),
+    "provider_key": lambda start: (
+        f"{start.provider}\n" + ("" if start.provider_key_id is None else f"={start.provider_key_id}")
+    ),
 }
 
 
-def check(world: World, by: Grouping | None, since_ms: int | None, until_ms: int | None, tenant: str | None) -> None:
+def check(
+    world: World, by: Grouping | None, since_ms: int | None, until_ms: int | None, tenant: str | None
+) -> None:
     """One question, answered from sums and rows, against the truth."""
     chosen: dict[object, list[AttemptStarted | AttemptSettled]] = defaultdict(list)
     moments = {"day": DAY, "hour": HOUR, "minute": MINUTE}
@@ -182,7 +187,13 @@ def check(world: World, by: Grouping | None, since_ms: int | None, until_ms: int
         start = start_of(event)
         at = start.started_ms
         if tenant in (None, start.tenant) and (since_ms or 0) <= at < (until_ms or 1 << 60):
-            group = None if by is None else GROUP_OF[by](start) if by in GROUP_OF else floor(at // 1000, moments[by])
+            group = (
+                None
+                if by is None
+                else GROUP_OF[by](start)
+                if by in GROUP_OF
+                else floor(at // 1000, moments[by])
+            )
             chosen[group].append(event)
     if by is None:
         chosen.setdefault(None, [])
@@ -195,14 +206,19 @@ def check(world: World, by: Grouping | None, since_ms: int | None, until_ms: int
 
 def tables_hold_the_truth(world: World) -> None:
     recent = floor(world.now // 1000 - MINUTES_FOR_S, HOUR) + HOUR
-    for table, seconds, since in (("costs_minute", MINUTE, recent), ("costs_hour", HOUR, 0), ("costs_day", DAY, 0)):
+    for table, seconds, since in (
+        ("costs_minute", MINUTE, recent),
+        ("costs_hour", HOUR, 0),
+        ("costs_day", DAY, 0),
+    ):
         sums = ", ".join(
             f"toString(sum({name})) AS {name}" if name in AMOUNTS else f"sum({name}) AS {name}"
             for name in measures.MEASURES
         )
         groups = "tenant, toUnixTimestamp(bucket) AS at, " + ", ".join(measures.DIMENSIONS)
         rows = world.ledger.ask(
-            f"SELECT {groups}, {sums} FROM {table} FINAL WHERE bucket >= {since} GROUP BY ALL HAVING attempts > 0", {}
+            f"SELECT {groups}, {sums} FROM {table} FINAL WHERE bucket >= {since} GROUP BY ALL HAVING attempts > 0",
+            {},
         )
         found = {
             tuple(row[name] for name in ("tenant", "at", *measures.DIMENSIONS)): shown(row) for row in rows
