@@ -169,7 +169,7 @@ class Known:
     rank: int
     status: str
     cost_usd: Decimal | None = None
-    usage: Usage = Usage()
+    usage: Usage = Usage()  # noqa: RUF009 - frozen
 
 
 @dataclass(slots=True)

@@ -175,7 +175,8 @@ class Witness:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(0.5)
-            await self.look()
+            with contextlib.suppress(httpx.TransportError):  # a busy machine; what was missed is found missing
+                await self.look()
 
 
 def _number(request_id: str) -> int:

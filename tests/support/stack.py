@@ -175,7 +175,7 @@ class Stack:
 
     async def sandbox_calls(self, url: str | None = None) -> list[dict[str, Any]]:
         """What the sandbox saw, by its own count: the stack's own, or the one at `url`."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=30.0) as client:
             base = url or self.run_file()["sandbox_url"].removesuffix("/v1")
             return (await client.get(f"{base}/_calls")).json()
 
