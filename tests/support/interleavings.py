@@ -1,6 +1,6 @@
 """Histories of a ledger: what happened, and one way in which the news of it may have come. Pure.
 
-What happened is a list of `Happened`: attempts with their requests and alerts, of which parts were never told.
+What happened is a list of `Happened`: attempts with their requests and alerts, parts of which nobody told.
 The way is an order of the events and a list of moves: take a batch, insert the next block of it, die, sweep,
 price again, merge. `Model` is what the ledger must say after each.
 """

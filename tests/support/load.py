@@ -175,7 +175,7 @@ class Witness:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(0.5)
-            with contextlib.suppress(httpx.TransportError):  # a busy machine; what was missed is found missing
+            with contextlib.suppress(httpx.TransportError):  # a busy machine
                 await self.look()
 
 
