@@ -65,7 +65,7 @@ HAPPENED = st.builds(
     finished=st.booleans(),
     alert_after_ms=st.none() | st.integers(0, 5),
 )
-WORLDS = st.lists(HAPPENED, min_size=1, max_size=6)
+WORLDS = st.lists(HAPPENED, min_size=2, max_size=6)
 Moves = Sequence[tuple[str, int, int]]
 """What, which of two consumers, and a number that says how much, or which."""
 MOVES = st.lists(
@@ -76,7 +76,8 @@ MOVES = st.lists(
         st.integers(0, 1),
         st.integers(0, 63),
     ),
-    max_size=24,
+    min_size=8,
+    max_size=32,
 )
 
 
@@ -218,6 +219,6 @@ def messages(found: Sequence[Contract], order: Sequence[int]) -> list[Message]:
     cut: list[Message] = [[]]
     for place, at in enumerate((*shuffled, *twice)):
         cut[-1].append(found[at])
-        if order[place % len(order)] % 2:
+        if order[place % len(order)] % 4:
             cut.append([])
     return [message for message in cut if message]

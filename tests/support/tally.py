@@ -16,7 +16,7 @@ from support.load import Answer
 Row = Mapping[str, Any]
 Calls = Mapping[str, Row]
 ESTIMATED_MOST = 2
-"""A stream that its client left is counted by its text. More than so many times the whole answer is no estimate."""
+"""A stream that its client left is counted by its text: never by more than so many times the whole."""
 Cost = tuple[int, int, Decimal]
 """Tokens in, tokens out, and what they cost."""
 

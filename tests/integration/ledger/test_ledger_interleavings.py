@@ -136,7 +136,8 @@ class World:
                     self.move("insert", who, 1)
 
     def _some(self, number: int) -> list[str]:
-        return [uuid(1, at) for at in range(len(self._happened)) if number >> at & 1]
+        """By the bits of an even number; all, if it is odd."""
+        return [uuid(1, at) for at in range(len(self._happened)) if number % 2 or number >> at & 1]
 
     def _take(self, consumer: Consumer, most: int, block: int) -> None:
         if consumer.batch:
