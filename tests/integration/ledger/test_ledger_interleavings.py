@@ -302,6 +302,7 @@ def examples(most: int, phases: Sequence[Phase] = tuple(Phase)) -> settings:
     return settings(max_examples=most, phases=phases, deadline=None, suppress_health_check=SLOW)
 
 
+@pytest.mark.timeout(180)
 @given(WORLDS, DAYS, ORDER, MOVES)
 @examples(40, FEW)
 def test_any_interleaving_gives_the_same_rows(
@@ -310,6 +311,7 @@ def test_any_interleaving_gives_the_same_rows(
     rows_are_the_same(engine, happened, days, order, moves)
 
 
+@pytest.mark.timeout(180)
 @given(WORLDS, DAYS, ORDER, MOVES)
 @examples(6, FEW)
 def test_any_interleaving_gives_the_same_sums(
