@@ -94,8 +94,8 @@ class Killer:
             await asyncio.sleep(draw.choice((0.0, draw.uniform(0, 0.2), draw.uniform(0, 1.5))))
             gone.append((victim, await self._kill(victim)))
         for victim, pid in gone:
-            await self._stack.replaced(victim, pid)
-        await self._stack.whole()
+            await self._stack.replaced(victim, pid, within_s=60)  # who dies often is started again later
+        await self._stack.whole(within_s=60)
 
     async def _kill(self, service: str) -> int:
         async with asyncio.timeout(20):
