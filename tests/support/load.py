@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -17,26 +17,39 @@ from support.stack import Stack
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One request. `status` None: no whole answer came, `why` says what came instead."""
+    """One request. `status` None: no whole answer came, `why` says what came instead.
+
+    `request_id` None: the client did not get as far as to know it.
+    """
 
     status: int | None
     seconds: float
     why: str = ""
+    request_id: str | None = None
 
     @property
     def good(self) -> bool:
         return self.status == 200
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a client asks, and after how long it loses patience and leaves."""
+
+    body: dict[str, Any]
+    patience_s: float = 60.0
+
+
 @dataclass(slots=True)
 class Load:
     """Closed loops: `kept` clients with a connection that they keep, `fresh` with one for each request.
 
-    Every other request is a stream. Nobody retries. A context manager: leaving it ends the loops.
+    Of one body every other request is a stream; questions are asked in turn. Nobody retries. A context
+    manager: leaving it ends the loops.
     """
 
     stack: Stack
-    body: dict[str, Any]
+    asked: dict[str, Any] | Sequence[Question]
     kept: int = 4
     fresh: int = 2
     answers: list[Answer] = field(default_factory=list[Answer])
@@ -88,35 +101,53 @@ class Load:
             number += 1
 
     async def _ask(self, client: httpx.AsyncClient, number: int) -> None:
-        self.answers.append(await ask(client, {**self.body, "stream": number % 2 == 1}))
+        asked = self.asked
+        if isinstance(asked, dict):
+            answer = await ask(client, {**asked, "stream": number % 2 == 1})
+        else:
+            question = asked[number % len(asked)]
+            answer = await ask(client, question.body, question.patience_s)
+        self.answers.append(answer)
         self._changed.set()
         if not self.answers[-1].good:
             await asyncio.sleep(0.05)  # as even an impatient client does, and kind to the test's machine
 
 
-async def ask(client: httpx.AsyncClient, body: dict[str, Any]) -> Answer:
+async def ask(client: httpx.AsyncClient, body: dict[str, Any], patience_s: float = 60.0) -> Answer:
     """One request, whole; a stream counts as whole only with its end."""
     began = time.monotonic()
+    request_id = None
     try:
-        answer = await client.post("/v1/chat/completions", json=body, timeout=60.0)
-    except httpx.HTTPError as error:
-        return Answer(None, time.monotonic() - began, repr(error))
-    seconds = time.monotonic() - began
-    if answer.status_code == 200 and body.get("stream") and not answer.text.endswith("data: [DONE]\n\n"):
-        return Answer(None, seconds, answer.text[-300:])
-    return Answer(answer.status_code, seconds, "" if answer.status_code == 200 else answer.text[:300])
+        async with (
+            asyncio.timeout(patience_s),
+            client.stream("POST", "/v1/chat/completions", json=body, timeout=60.0) as answer,
+        ):
+            request_id = answer.headers.get("x-keyrail-request-id")
+            text = (await answer.aread()).decode()
+    except (httpx.HTTPError, TimeoutError) as error:
+        return Answer(None, time.monotonic() - began, repr(error), request_id)
+    seconds, status = time.monotonic() - began, answer.status_code
+    if status == 200 and body.get("stream") and not text.endswith("data: [DONE]\n\n"):
+        return Answer(None, seconds, text[-300:], request_id)
+    return Answer(status, seconds, "" if status == 200 else text[:300], request_id)
 
 
 class Witness:
-    """Follows the sandbox's own log of calls, which forgets all but the last thousand."""
+    """Follows a sandbox's own log of calls, which forgets all but the last thousand.
 
-    def __init__(self, stack: Stack) -> None:
+    `url`: of a sandbox of the test's own; without it the stack's.
+    """
+
+    def __init__(self, stack: Stack, url: str | None = None) -> None:
         self._stack = stack
+        self._url = url
         self._task: asyncio.Task[None] | None = None
+        self._before = 0
         self.calls: dict[str, dict[str, Any]] = {}
 
     async def __aenter__(self) -> Self:
         await self.look()
+        self._before = max(map(_number, self.calls), default=0)
         self.calls.clear()
         self._task = asyncio.create_task(self._follow())
         return self
@@ -128,14 +159,15 @@ class Witness:
             await self._task
 
     async def look(self) -> None:
-        for call in await self._stack.sandbox_calls():
-            self.calls[call["request_id"]] = call
+        for call in await self._stack.sandbox_calls(self._url):
+            if _number(call["request_id"]) > self._before:
+                self.calls[call["request_id"]] = call
 
     async def attempts(self) -> dict[str, dict[str, Any]]:
-        """Every call since the start by its attempt id; fails when one was missed."""
+        """Every call since the start, ended or not, by its attempt id; fails when one was missed."""
         await self.look()
-        numbers = sorted(int(request_id[-8:], 16) for request_id in self.calls)
-        assert numbers == list(range(numbers[0], numbers[-1] + 1)), "the witness missed a call"
+        numbers = sorted(map(_number, self.calls))
+        assert numbers == list(range(self._before + 1, self._before + 1 + len(numbers))), "missed a call"
         by_attempt = {call["client_request_id"]: call for call in self.calls.values()}
         assert len(by_attempt) == len(self.calls), "an attempt was called twice"
         return by_attempt
@@ -143,4 +175,10 @@ class Witness:
     async def _follow(self) -> None:
         while True:
             await asyncio.sleep(0.5)
-            await self.look()
+            with contextlib.suppress(httpx.TransportError):  # a busy machine
+                await self.look()
+
+
+def _number(request_id: str) -> int:
+    """The sandbox counts its calls in the ids that it gives them."""
+    return int(request_id[-8:], 16)

@@ -173,10 +173,10 @@ class Stack:
             verify=self.verify,
         )
 
-    async def sandbox_calls(self) -> list[dict[str, Any]]:
-        """What the sandbox saw, by its own count."""
-        async with httpx.AsyncClient() as client:
-            base = self.run_file()["sandbox_url"].removesuffix("/v1")
+    async def sandbox_calls(self, url: str | None = None) -> list[dict[str, Any]]:
+        """What the sandbox saw, by its own count: the stack's own, or the one at `url`."""
+        async with httpx.AsyncClient(timeout=30.0) as client:
+            base = url or self.run_file()["sandbox_url"].removesuffix("/v1")
             return (await client.get(f"{base}/_calls")).json()
 
     # the ledger

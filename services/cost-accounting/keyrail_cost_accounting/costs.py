@@ -11,7 +11,16 @@ from typing import Final
 
 from keyrail.contracts.ledger import PAGE, CostsQuery, Grouping
 from keyrail_cost_accounting import measures
-from keyrail_cost_accounting.rollups import DAY, HOUR, MINUTE, MINUTES_FOR_S, NEW_ROWS, RAW_FOR_S, floor
+from keyrail_cost_accounting.rollups import (
+    DAY,
+    HOUR,
+    MINUTE,
+    MINUTES_FOR_S,
+    NEW_ROWS,
+    RAW_FOR_S,
+    floor,
+    moment,
+)
 from keyrail_cost_accounting.statement import Parameters, Statement
 
 GROUP_KEY: Final = "group_key"
@@ -114,10 +123,6 @@ def costs(query: CostsQuery, now_ms: int) -> Statement:
     )
 
 
-def _at(name: str) -> str:
-    return f"toDateTime({{{name}:UInt32}}, 'UTC')"
-
-
 def _started(tenant: bool) -> str:
     """Attempts of the range."""
     of_tenant = " AND a.tenant = {tenant:String}" if tenant else ""
@@ -131,7 +136,7 @@ def _dirty(tenant: bool) -> str:
     """Found once for the whole statement: else a minute could be in two parts of it, or in none."""
     return (
         "WITH (SELECT groupUniqArray(toStartOfMinute(a.started_at)) FROM attempts AS a"
-        f" WHERE {NEW_ROWS} AND {_started(tenant)} AND a.started_at >= {_at('oldest')}) AS dirty_minutes,"
+        f" WHERE {NEW_ROWS} AND {_started(tenant)} AND a.started_at >= {moment('oldest', 'started_at')}) AS dirty_minutes,"
         " arrayDistinct(arrayMap(x -> toStartOfHour(x), dirty_minutes)) AS dirty_hours,"
         " arrayDistinct(arrayMap(x -> toStartOfDay(x), dirty_minutes)) AS dirty_days"
     )
@@ -148,17 +153,17 @@ def _sources(tenant: bool) -> str:
         return f"{floor} NOT IN (SELECT arrayJoin({dirty}))"
 
     def outside(at: str, part: str) -> str:
-        return f"{at} < {_at(part + '0')} OR {at} >= {_at(part + '1')}"
+        return f"{at} < {moment(part + '0', at)} OR {at} >= {moment(part + '1', at)}"
 
     def inside(part: str) -> str:
-        return f"s.bucket >= {_at(part + '0')} AND s.bucket < {_at(part + '1')}"
+        return f"s.bucket >= {moment(part + '0', 'bucket')} AND s.bucket < {moment(part + '1', 'bucket')}"
 
     of_dirty_day = "toStartOfDay(s.bucket) IN (SELECT arrayJoin(dirty_days))"
     of_dirty_hour = "toStartOfHour(s.bucket) IN (SELECT arrayJoin(dirty_hours))"
     attempts = (
         f"{_started(tenant)} AND ({outside('a.started_at', 'm')}"
         " OR toStartOfMinute(a.started_at) IN (SELECT arrayJoin(dirty_minutes))"
-        f" OR (a.started_at < {_at('recent')} AND ({outside('a.started_at', 'h')}"
+        f" OR (a.started_at < {moment('recent', 'started_at')} AND ({outside('a.started_at', 'h')}"
         " OR toStartOfHour(a.started_at) IN (SELECT arrayJoin(dirty_hours)))))"
     )
     raw = measures.over_attempts("toStartOfMinute", attempts)
@@ -172,7 +177,7 @@ def _sources(tenant: bool) -> str:
             ),
             rollup(
                 "costs_minute",
-                f"{inside('m')} AND s.bucket >= {_at('recent')}"
+                f"{inside('m')} AND s.bucket >= {moment('recent', 'bucket')}"
                 f" AND ({outside('s.bucket', 'h')} OR {of_dirty_hour})"
                 f" AND {clean('s.bucket', 'dirty_minutes')}",
             ),

@@ -94,9 +94,9 @@ def _computation(level: Level, buckets: Sequence[int], source: Level | None) -> 
     Groups that a bucket has no more are in it with nothing: else what was computed of them before stood.
     """
     chosen = "(SELECT toDateTime(arrayJoin({buckets:Array(UInt32)}), 'UTC'))"
-    first, end = "toDateTime({first:UInt32}, 'UTC')", "toDateTime({end:UInt32}, 'UTC')"
 
     def among(at: str) -> str:
+        first, end = moment("first", at), moment("end", at)
         return f"{at} >= {first} AND {at} < {end} AND {level.floor}({at}) IN {chosen}"
 
     if source is None:
@@ -118,6 +118,16 @@ def _computation(level: Level, buckets: Sequence[int], source: Level | None) -> 
         f" SELECT {columns}, now64(3) AS computed_at FROM ({outer})",
         {"buckets": list(buckets), "first": buckets[0], "end": buckets[-1] + level.seconds},
     )
+
+
+def moment(name: str, column: str) -> str:
+    """A parameter, in seconds since 1970, of the type of the column that it is compared with.
+
+    A DateTime64 that is compared with a DateTime is wrong by a second: the engine skips parts all of whose
+    rows are in the last second before it.
+    """
+    bucket = column.endswith("bucket")
+    return f"toDateTime({{{name}:UInt32}}, 'UTC')" if bucket else f"toDateTime64({{{name}:UInt32}}, 3, 'UTC')"
 
 
 def found_dirty() -> Statement:
