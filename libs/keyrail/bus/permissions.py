@@ -130,6 +130,7 @@ SERVICES: dict[str, Permissions] = {
             subjects.DEAD_LETTERS,
             f"{subjects.inbox_prefix('router')}.>",  # answers to a question about a hold
             *_consume(streams.COST_ACCOUNTING),
+            *_watch(streams.CONFIG),  # prices
             *_watch(streams.BUDGETS),
             *_write(streams.BUDGETS),
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from keyrail.contracts.base import Contract, Json
+from keyrail.contracts.repricing import PricesQuery, RepriceQuery, WhatIfQuery
 
 Grouping = Literal["model", "provider", "team", "feature", "day"]
 PAGE = 2_000
@@ -68,7 +69,17 @@ class HoldQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="hold
     router: str
 
 
-Question = CostsQuery | AttemptsQuery | RequestQuery | AlertsQuery | SpendQuery | HoldQuery
+Question = (
+    CostsQuery
+    | AttemptsQuery
+    | RequestQuery
+    | AlertsQuery
+    | SpendQuery
+    | HoldQuery
+    | PricesQuery
+    | RepriceQuery
+    | WhatIfQuery
+)
 
 
 class LedgerQuery(Contract, frozen=True, kw_only=True):

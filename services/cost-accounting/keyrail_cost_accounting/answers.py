@@ -18,8 +18,10 @@ from keyrail.contracts.ledger import (
     RequestQuery,
     SpendQuery,
 )
-from keyrail_cost_accounting import queries, spending
+from keyrail.contracts.repricing import PricesQuery, RepriceQuery, WhatIfQuery
+from keyrail_cost_accounting import price_queries, queries, spending
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
+from keyrail_cost_accounting.slices import Slices, Terms
 from keyrail_cost_accounting.statement import Statement
 
 log = logging.getLogger(__name__)
@@ -28,8 +30,9 @@ log = logging.getLogger(__name__)
 class Answers:
     """Asks the ledger. Each question takes a thread for as long as its query runs."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, terms: Terms) -> None:
         self._ledger = ledger
+        self._slices = Slices(ledger, terms)
 
     async def answer(self, data: bytes) -> bytes:
         """Whatever goes wrong is in the page's `error`."""
@@ -62,6 +65,12 @@ class Answers:
                 return LedgerPage(rows=self._rows(spending.spend(query)))
             case HoldQuery():
                 return LedgerPage(rows=self._rows(spending.hold(query)))
+            case PricesQuery():
+                return price_queries.page(query, self._rows(price_queries.history(query)))
+            case RepriceQuery():
+                return self._slices.reprice(query)
+            case WhatIfQuery():
+                return self._slices.what_if(query)
 
     def _rows(self, statement: Statement) -> list[dict[str, Json]]:
         return self._ledger.ask(statement.sql, statement.parameters)

@@ -17,6 +17,7 @@ from keyrail_cost_accounting.handlers import serve_questions
 from keyrail_cost_accounting.ledger import Ledger
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
+from keyrail_cost_accounting.price_book import PriceBook
 from keyrail_cost_accounting.sweeper import Sweeper
 
 RELEASE_EVERY_S = 20.0
@@ -39,7 +40,8 @@ class CostAccounting:
         durable = streams.COST_ACCOUNTING
         self._batches = Batches(bus.nc, durable.stream, durable.name)
         self._consumer = Consumer(self._batches, bus.js, ledger, metrics, pace or Pace())
-        self._questions = serve_questions(bus.nc, Answers(ledger).answer)
+        self._prices = PriceBook(bus, ledger)
+        self._questions = serve_questions(bus.nc, Answers(ledger, self._prices.terms).answer)
         self._sweeper = Sweeper(
             bus.nc,
             ledger,
@@ -59,6 +61,7 @@ class CostAccounting:
         await asyncio.to_thread(migrate, self._ledger)
         self._bus.on_reconnect(self._reconnected)
         await self._batches.open()
+        self._prices.start()
         await self._questions.start()
         self._running = asyncio.create_task(self._consumer.run())
         self._background = [
@@ -79,6 +82,7 @@ class CostAccounting:
     async def drain(self) -> None:
         """Fetch no more, finish and acknowledge the batch in hand, stop answering."""
         await end(*self._background)
+        await self._prices.stop()
         self._consumer.stop()
         try:
             await self.wait()

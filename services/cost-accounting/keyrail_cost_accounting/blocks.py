@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from keyrail_cost_accounting import versions
 from keyrail_cost_accounting.rows import ALERT_COLUMNS, ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row
+from keyrail_cost_accounting.versions import PriceRow
 
 _ID = pa.binary(16)
 _TIME = pa.timestamp("ms", "UTC")
@@ -46,10 +48,20 @@ _TYPES = {
     "settled_at": _TIME,
     "received_at": _TIME,
     "raised_at": _TIME,
+    "since": _TIME,
+    "recorded_at": _TIME,
+    "removed": pa.bool_(),
+    **dict.fromkeys((*versions.RATES, "discount"), _MONEY),
+    "multipliers": pa.map_(pa.string(), _MONEY),
 }
 
 
-COLUMNS = {"attempts": ATTEMPT_COLUMNS, "requests": REQUEST_COLUMNS, "alerts": ALERT_COLUMNS}
+COLUMNS = {
+    "attempts": ATTEMPT_COLUMNS,
+    "requests": REQUEST_COLUMNS,
+    "alerts": ALERT_COLUMNS,
+    "prices": versions.COLUMNS,
+}
 _OF_A_TABLE = {("alerts", "rank"): pa.int64()}
 _SCHEMAS = {
     table: pa.schema(
@@ -59,7 +71,7 @@ _SCHEMAS = {
 }
 
 
-def encode(table: str, rows: Sequence[Row]) -> bytes:
+def encode(table: str, rows: Sequence[Row] | Sequence[PriceRow]) -> bytes:
     """One block of a table's rows, of which there is at least one."""
     schema = _SCHEMAS[table]
     columns = [
