@@ -17,10 +17,13 @@ from keyrail_cli import (
     costs,
     keys,
     keystore,
+    prices,
     providers,
+    reprice,
     requests,
     tokens,
     up,
+    whatif,
 )
 from keyrail_cli.commands import CommandError, Parser, Problems
 from keyrail_cli.home import NotRunning
@@ -40,6 +43,9 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     costs.register,
     attempts.register,
     requests.register,
+    prices.register,
+    reprice.register,
+    whatif.register,
 )
 """What `keyrail` can do. Each adds its parser and sets `run`, called with the arguments."""
 

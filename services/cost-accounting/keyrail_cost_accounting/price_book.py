@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Mapping
 from typing import Final
 
 from keyrail.bus.connection import Bus
@@ -15,7 +16,7 @@ from keyrail.contracts.config import ConfigView
 from keyrail_cost_accounting import blocks, versions
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.price_queries import RECORDED
-from keyrail_cost_accounting.versions import PriceRow, Source
+from keyrail_cost_accounting.versions import Key, PriceRow, Source, Version
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class PriceBook:
         self._retry_s = retry_s
         self._watch = KvView(bus, streams.CONFIG.name, self._put, self._gone)
         self._sources: dict[int, Source] = {}
-        self._views: dict[int, ConfigView] = {}
+        self._prices: dict[int, Mapping[Key, Version]] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._view = ConfigView()
@@ -61,7 +62,7 @@ class PriceBook:
                 self._view = ConfigView.decode(data)
                 self._changed.set()
             elif kind == "revision" and number.isdecimal():
-                self._views[int(number)] = ConfigView.decode(data)
+                self._prices[int(number)] = versions.versions(ConfigView.decode(data))
             elif kind == "source" and number.isdecimal():
                 self._sources[int(number)] = Source.decode(data)
         except ValueError:
@@ -70,7 +71,7 @@ class PriceBook:
     def _gone(self, key: str) -> None:
         kind, _, number = key.partition(".")
         if number.isdecimal():
-            known = {"revision": self._views, "source": self._sources}.get(kind)
+            known = {"revision": self._prices, "source": self._sources}.get(kind)
             if known is not None:
                 known.pop(int(number), None)
 
@@ -80,19 +81,21 @@ class PriceBook:
             await self._changed.wait()
             self._changed.clear()
             try:
-                await asyncio.to_thread(self._record, dict(self._sources), dict(self._views), self._view)
+                await asyncio.to_thread(self._record, dict(self._sources), dict(self._prices), self._view)
             except LedgerUnavailable as error:
                 log.warning("prices not recorded", extra={"error": str(error)[:500]})
                 self._changed.set()
                 await asyncio.sleep(self._retry_s)
 
-    def _record(self, sources: dict[int, Source], views: dict[int, ConfigView], current: ConfigView) -> None:
-        known, last_ms = versions.recorded(self._ledger.ask(RECORDED.sql, RECORDED.parameters))
+    def _record(
+        self, sources: dict[int, Source], prices: dict[int, Mapping[Key, Version]], current: ConfigView
+    ) -> None:
+        before: Mapping[Key, Version]
+        before, last_ms = versions.recorded(self._ledger.ask(RECORDED.sql, RECORDED.parameters))
         rows: list[PriceRow] = []
-        for number, view, at_ms in versions.chain(sources, views, current.revision, last_ms):
-            now = versions.versions(view)
-            rows += versions.changes(known, now, number, at_ms)
-            known = now
+        for number, now, at_ms in versions.chain(sources, prices, current.revision, last_ms):
+            rows += versions.changes(before, now, number, at_ms)
+            before = now
         if rows:
             block = blocks.encode("prices", rows)
             token = f"prices-{hashlib.sha256(block).hexdigest()}"

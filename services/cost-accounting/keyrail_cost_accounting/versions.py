@@ -81,19 +81,24 @@ def _row(key: Key, version: Version, revision: int, at_ms: int, *, removed: bool
 
 
 def chain(
-    sources: Mapping[int, Source], views: Mapping[int, ConfigView], current: int, after_ms: int
-) -> list[tuple[int, ConfigView, int]]:
+    sources: Mapping[int, Source],
+    known: Mapping[int, Mapping[Key, Version]],
+    current: int,
+    after_ms: int,
+) -> list[tuple[int, Mapping[Key, Version], int]]:
     """Revisions that were in force one after the other, up to `current`, applied after `after_ms`: number,
-    view and time.
+    prices and time.
 
     A number that was claimed in vain is in nobody's past, and so not among them.
     """
-    found: list[tuple[int, ConfigView, int]] = []
+    found: list[tuple[int, Mapping[Key, Version], int]] = []
     number: int | None = current
-    while number is not None and (source := sources.get(number)) and (view := views.get(number)):
+    while (
+        number is not None and (source := sources.get(number)) and (prices := known.get(number)) is not None
+    ):
         if source.applied_ms <= after_ms:
             break
-        found.append((number, view, source.applied_ms))
+        found.append((number, prices, source.applied_ms))
         number = source.previous
     return found[::-1]
 
