@@ -22,9 +22,9 @@ COLUMNS: Final = (
     "newly_unknown",
 )  # fmt: skip
 ABOUT: Final = """\
-Prices attempts of the past again, each at the time at which it was made, at the prices in force now: those of
-the current revision of keyrail.yaml and of the catalogue of this version. What a provider reported itself, what
-was not billed and the sandbox stay as they are. The difference by model is shown before anything is
+Prices attempts of the past again, each as of the time at which it was made, by the prices in force now: those
+of the current revision of keyrail.yaml and of the catalogue of this version. What a provider reported itself,
+what was not billed and the sandbox stay as they are. The difference by model is shown before anything is
 written; only rows that change are written, and nothing else in them changes. Budgets are not touched."""
 
 

@@ -36,7 +36,7 @@ def short(amount: object) -> str:
     """An amount for a table: at least cents, and no zeros behind what counts."""
     text = str(amount)
     whole, _, part = text.partition(".")
-    return f"{whole}.{part.rstrip('0'):<02}".replace(" ", "0")
+    return f"{whole}.{part.rstrip('0').ljust(2, '0')}"
 
 
 def _sum(one: Row, other: Row) -> Row:

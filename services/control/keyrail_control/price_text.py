@@ -1,7 +1,7 @@
 """Sets a price in the text of keyrail.yaml and leaves all else as it is: comments, order, blank lines. Pure.
 
-The text is edited by the places that the YAML parser names, then read again: what does not say exactly what was
-wanted, no more and no less, is refused.
+The text is edited by the places that the YAML parser names, then read again: what does not say exactly what
+was wanted, no more and no less, is refused.
 """
 
 from __future__ import annotations

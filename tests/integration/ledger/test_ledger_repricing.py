@@ -39,8 +39,9 @@ def attempt(at: int, model: str = "a", cost: str | None = "1", **changes: object
     """Settled, at `BEGIN + at` ms; 100 tokens in, 10 out."""
     of_start = {"provider", "reference", "route", "team", "tenant", "attempt_id"}
     start = {
-        "attempt_id": new_id(), "request_id": new_id(), "epoch": 1, "hop": 0, "tenant": "acme", "key_id": "k1",
-        "strategy": "direct", "revision": 1, "provider": "mine", "model": model, "worker": "w",
+        "attempt_id": new_id(), "request_id": new_id(), "epoch": 1, "hop": 0, "tenant": "acme",
+        "key_id": "k1", "strategy": "direct", "revision": 1, "provider": "mine", "model": model,
+        "worker": "w",
         "started_ms": BEGIN + at, "received_ms": BEGIN + at, "router": "r", "held_usd": "0.5", "number": 2,
     } | {name: value for name, value in changes.items() if name in of_start}  # fmt: skip
     values: dict[str, object] = {

@@ -43,8 +43,8 @@ def edited(text: str, model: str = "m", since: str | None = None, **rates: str) 
         ),
         (
             "providers:\n    p:\n        prices:\n            a: {input: 1, output: 2} # old\n    q: {}\n",
-            "providers:\n    p:\n        prices:\n            a: {input: 1, output: 2} # old\n            m: NEW\n"
-            "    q: {}\n",
+            "providers:\n    p:\n        prices:\n            a: {input: 1, output: 2} # old\n"
+            "            m: NEW\n    q: {}\n",
         ),
         (
             "providers: {p: {prices: {a: {input: 1, output: 2},}}}\n",
@@ -52,7 +52,10 @@ def edited(text: str, model: str = "m", since: str | None = None, **rates: str) 
         ),
         ("providers:\r\n  p: {}\r\n", "providers:\r\n  p: {prices: {m: NEW}}\r\n"),
         ("\ufeffproviders:\n  p:\n", "\ufeffproviders:\n  p:\n    prices:\n      m: NEW\n"),
-        ("providers:\n  p:\n    prices:\n      m: # soon\n", "providers:\n  p:\n    prices:\n      m: NEW # soon\n"),
+        (
+            "providers:\n  p:\n    prices:\n      m: # soon\n",
+            "providers:\n  p:\n    prices:\n      m: NEW # soon\n",
+        ),
     ],
 )  # fmt: skip
 def test_a_price_that_was_not_there_is_added_where_it_belongs(before: str, after: str) -> None:

@@ -33,8 +33,8 @@ SECOND_MS: Final = 1_000
 class Reprice(Body, frozen=True, kw_only=True):
     """A slice of the attempts since then, `until` then, after `cursor`.
 
-    With `write` the same slice is written: `to` is the cursor and `digest` the digest of its dry run. Ask with
-    the `since` and `until` of the first answer for all others.
+    With `write` the same slice is written: `to` is the cursor and `digest` the digest of its dry run. Ask
+    with the `since` and `until` of the first answer for all others.
     """
 
     since: Time
