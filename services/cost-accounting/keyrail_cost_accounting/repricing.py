@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -108,12 +108,6 @@ def price(attempt: Attempt, view: ConfigView) -> Price:
     usage, terms = attempt.usage.replace(raw=None), view.providers.get(provider)
     there = cost.price(provider, model, usage, at_ms, terms, view.revision)
     return new.replace(reference_usd=there.cost_usd)
-
-
-def in_statements(changes: Sequence[tuple[Attempt, Price]], most: int) -> list[list[tuple[Attempt, Price]]]:
-    """The same in parts of at most so many, in order of time: each statement reads a short range."""
-    ordered = sorted(changes, key=lambda each: each[0].started_ms)
-    return [ordered[start : start + most] for start in range(0, len(ordered), most)]
 
 
 def _differs(old: Price, new: Price) -> bool:

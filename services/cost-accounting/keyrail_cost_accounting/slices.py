@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from keyrail.contracts.base import Json
 from keyrail.contracts.config import ConfigView
@@ -12,10 +12,13 @@ from keyrail.contracts.ledger import LedgerPage
 from keyrail.contracts.repricing import RepriceQuery, WhatIfQuery
 from keyrail.pricing import catalogue, listing
 from keyrail_cost_accounting import repricing, vectors, what_if
-from keyrail_cost_accounting.ledger import Ledger
+from keyrail_cost_accounting.blocks import encode
+from keyrail_cost_accounting.ledger import COLUMNS, Ledger, LedgerUnavailable
+from keyrail_cost_accounting.queries import Record
 from keyrail_cost_accounting.repricing import Plan
+from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS
 from keyrail_cost_accounting.statement import Statement
-from keyrail_cost_accounting.vectors import SLICE, Attempt, Position
+from keyrail_cost_accounting.vectors import SLICE, Position
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +47,8 @@ class Slices:
         view = self._terms()
         if view is None:
             return _NOT_YET
-        attempts, end = self._next(query, None)
+        records, end = self._next(query, None)
+        attempts = map(vectors.attempt, records)
         found = what_if.sums(attempts, what_if.elsewhere(query, view))
         target = query.model
         about: dict[str, Json] = {
@@ -58,42 +62,54 @@ class Slices:
         if view is None:
             return _NOT_YET
         to = None if query.to is None else vectors.position(query.to)
-        attempts, end = self._next(query, to)
-        plan = repricing.plan(attempts, view)
+        records, end = self._next(query, to)
+        plan = repricing.plan(map(vectors.attempt, records), view)
         about: dict[str, Json] = {"digest": plan.digest, "models": plan.rows()}
         if query.write:
             stale = bool(plan.changes) and plan.digest != query.digest
             about["stale"] = stale
-            about["written"] = 0 if stale else self._write(plan)
+            about["written"] = 0 if stale else self._write(plan, records)
         return _page(view, about, end)
 
     def _next(
         self, query: RepriceQuery | WhatIfQuery, to: Position | None
-    ) -> tuple[list[Attempt], Position | None]:
-        """The attempts of the slice after the query's cursor, and where it ends; None: there was nothing."""
-        if to is None:
-            (about,) = self._ask(vectors.horizon(query))
-            if not about["count"]:
-                return [], None
-            last_ms = about["last_ms"]
-            assert isinstance(last_ms, int)
-        else:
-            last_ms = to.at_ms
-        rows = self._ask(vectors.attempts(query, last_ms, to))
-        found = [vectors.attempt(row) for row in rows[:SLICE]]
-        if to is None and len(rows) > SLICE:  # many began in one millisecond
-            return found, Position(found[-1].started_ms, found[-1].attempt_id)
+    ) -> tuple[list[Record], Position | None]:
+        """The rows of the slice after the query's cursor, and where it ends; None: there was nothing."""
+        last_ms = self._horizon(query) if to is None else to.at_ms
+        if last_ms is None:
+            return [], None
+        found = self._ask(vectors.attempts(query, last_ms, to))
+        if to is None and len(found) > SLICE:  # many began in one millisecond
+            last = vectors.attempt(found[SLICE - 1])
+            return found[:SLICE], Position(last.started_ms, last.attempt_id)
         return found, to or Position(last_ms)
 
-    def _write(self, plan: Plan) -> int:
-        for part in repricing.in_statements(plan.changes, vectors.MOST_AT_ONCE):
-            statement = vectors.priced(part)
-            self._ledger.command(statement.sql, statement.parameters)
-        if plan.changes:
-            log.info("attempts priced again", extra={"attempts": len(plan.changes)})
-        return len(plan.changes)
+    def _horizon(self, query: RepriceQuery | WhatIfQuery) -> int | None:
+        for within_ms in vectors.SOON_MS:
+            (about,) = self._ask(vectors.horizon(query, within_ms))
+            count, last_ms = about["count"], about["last_ms"]
+            assert isinstance(count, int)
+            if count >= SLICE or (within_ms is None and count):
+                assert isinstance(last_ms, int)
+                return last_ms
+        return None
 
-    def _ask(self, statement: Statement) -> Sequence[dict[str, Json]]:
+    def _write(self, plan: Plan, records: list[Record]) -> int:
+        """All of a slice's changes, in one block."""
+        if not plan.changes:
+            return 0
+        known = self._ledger.ask(COLUMNS, {"table": "attempts"})
+        if {row["name"] for row in known} != set(ATTEMPT_COLUMNS):
+            raise LedgerUnavailable(
+                "another release has changed the table, and this one would lose what it added"
+            )
+        whole = {record["attempt_id"]: record for record in records}
+        rows = [vectors.priced(whole[attempt.attempt_id], price) for attempt, price in plan.changes]
+        self._ledger.insert("attempts", ATTEMPT_COLUMNS, encode("attempts", rows), f"reprice-{plan.digest}")
+        log.info("attempts priced again", extra={"attempts": len(rows)})
+        return len(rows)
+
+    def _ask(self, statement: Statement) -> list[Record]:
         return self._ledger.ask(statement.sql, statement.parameters)
 
 

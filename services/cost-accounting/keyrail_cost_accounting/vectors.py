@@ -1,4 +1,4 @@
-"""Slices of settled attempts with what they used, oldest first, and a statement that prices some anew. Pure.
+"""Slices of settled attempts with what they used, oldest first, and their rows priced anew. Pure.
 
 A slice ends where the cursor of its answer says. What an attempt was is a function of its events, so that
 duplicates don't matter to where a slice ends; what it costs is read from deduplicated rows.
@@ -6,7 +6,6 @@ duplicates don't matter to where a slice ends; what it costs is read from dedupl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, cast
@@ -19,27 +18,28 @@ from keyrail.contracts.events import RANK_SETTLED
 from keyrail.contracts.repricing import RepriceQuery, WhatIfQuery
 from keyrail.contracts.usage import Price, Usage
 from keyrail_cost_accounting.queries import BadCursor
+from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, Row, Value
 from keyrail_cost_accounting.statement import Parameters, Statement
 
 SLICE = 2_000
 """Attempts that one question looks at: pricing them takes well below a second."""
-MOST_AT_ONCE = 250
-"""Rows written by one statement: their values travel in its URL."""
+SOON_MS = (600_000, 6 * 3_600_000, 7 * 86_400_000, None)
+"""How far ahead a slice's end is looked for."""
+RANK_REPRICED = 3
+"""At least; one more each time."""
 
 _COUNTS = (
     "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
     "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "searches",
 )  # fmt: skip
-_AS_IS = ("provider", "model", "reference", "estimated", "price_source", "price_version", "rank")
+_IDS = frozenset({"attempt_id", "request_id"})
 _MONEY = ("cost_usd", "uncached_usd", "reference_usd")
-_COLUMNS = ", ".join(
-    [
-        "toString(a.attempt_id) AS attempt_id",
-        "toUnixTimestamp64Milli(a.started_at) AS started_ms",
-        *(f"a.{name} AS {name}" for name in (*_COUNTS, *_AS_IS, "served_tier", "region", "usage_raw")),
-        *(f"toString(a.{name}) AS {name}" for name in _MONEY),
-    ]
-)
+_OTHER_MONEY = frozenset({"held_usd"})
+_TIMES = frozenset({"started_at", "received_at", "settled_at"})
+_NEEDED = (
+    "attempt_id", "started_at", "provider", "model", "reference", "estimated", "rank", "served_tier",
+    "region", "usage_raw", "price_source", "price_version", *_COUNTS, *_MONEY,
+)  # fmt: skip
 _WITH_USAGE = (
     f"a.rank >= {RANK_SETTLED} AND a.status IN ('ok', 'failed', 'cancelled')"
     " AND (isNotNull(a.input_tokens) OR isNotNull(a.output_tokens))"
@@ -86,9 +86,16 @@ def position(cursor: str) -> Position:
         raise BadCursor("the cursor is not one that an earlier page gave") from None
 
 
-def horizon(query: Query) -> Statement:
-    """One row: `count`, and `last_ms`, when the last of the next rows (each version counts) started."""
+def horizon(query: Query, within_ms: int | None) -> Statement:
+    """One row: `count`, and `last_ms`, when the last of the next rows (each version counts) started.
+
+    With `within_ms` only of those that started so soon: the table need not be read to its end.
+    """
     where, parameters = _range(query)
+    if within_ms is not None:
+        begin = query.since_ms if query.cursor is None else position(query.cursor).at_ms
+        where += " AND a.started_at <= fromUnixTimestamp64Milli({soon:Int64}, 'UTC')"
+        parameters["soon"] = begin + within_ms
     return Statement(
         "SELECT count() AS count, toUnixTimestamp64Milli(max(at)) AS last_ms FROM"
         f" (SELECT a.started_at AS at FROM attempts AS a WHERE {where} ORDER BY at LIMIT {SLICE})",
@@ -97,8 +104,10 @@ def horizon(query: Query) -> Statement:
 
 
 def attempts(query: Query, last_ms: int, to: Position | None) -> Statement:
-    """The attempts of a slice that ends at `to`, or when `last_ms` ends: one more than a slice holds at
-    most."""
+    """The attempts of a slice that ends at `to`, or when `last_ms` ends: one more than a slice holds at most.
+
+    Whole rows where they are to be written.
+    """
     where, parameters = _range(query)
     where += " AND a.started_at <= fromUnixTimestamp64Milli({last:Int64}, 'UTC')"
     parameters["last"] = last_ms
@@ -108,11 +117,19 @@ def attempts(query: Query, last_ms: int, to: Position | None) -> Statement:
         )
         parameters["to"] = to.attempt_id
     which = _OURS_TO_PRICE if isinstance(query, RepriceQuery) else _BILLED
+    whole = isinstance(query, RepriceQuery) and query.write
+    columns = ", ".join(map(_column, ATTEMPT_COLUMNS if whole else _NEEDED))
     return Statement(
-        f"SELECT {_COLUMNS} FROM attempts AS a FINAL WHERE {where} AND {_WITH_USAGE}{which}"
+        f"SELECT {columns} FROM attempts AS a FINAL WHERE {where} AND {_WITH_USAGE}{which}"
         f" ORDER BY a.started_at, a.attempt_id LIMIT {SLICE + 1}",
         parameters,
     )
+
+
+def _column(name: str) -> str:
+    if name in _IDS or name in _MONEY or name in _OTHER_MONEY:
+        return f"toString(a.{name}) AS {name}"
+    return f"toUnixTimestamp64Milli(a.{name}) AS {name}" if name in _TIMES else f"a.{name} AS {name}"
 
 
 def attempt(row: dict[str, Json]) -> Attempt:
@@ -121,7 +138,7 @@ def attempt(row: dict[str, Json]) -> Attempt:
     raw = get["usage_raw"]
     return Attempt(
         attempt_id=get["attempt_id"],
-        started_ms=get["started_ms"],
+        started_ms=get["started_at"],
         rank=get["rank"],
         provider=get["provider"],
         model=get["model"],
@@ -141,42 +158,26 @@ def attempt(row: dict[str, Json]) -> Attempt:
     )
 
 
-def priced(repriced: Sequence[tuple[Attempt, Price]]) -> Statement:
-    """New versions of these rows, of which there is at least one, where they are still the version that was
-    read.
+def priced(record: dict[str, Json], price: Price) -> Row:
+    """The next version of a whole row: all else in it stays."""
+    changed: dict[str, Value] = {
+        "rank": max(cast("int", record["rank"]) + 1, RANK_REPRICED),
+        "cost_usd": price.cost_usd,
+        "price_source": price.source,
+        "price_version": price.version,
+        "uncached_usd": price.uncached_usd,
+        "reference_usd": price.reference_usd,
+    }
+    return tuple(changed[name] if name in changed else _value(name, record[name]) for name in ATTEMPT_COLUMNS)
 
-    All else in them stays, columns that this release does not know included.
-    """
-    first = min(each.started_ms for each, _ in repriced)
-    last = max(each.started_ms for each, _ in repriced)
-    lists = {
-        "cost_usd": [_text(price.cost_usd) for _, price in repriced],
-        "uncached_usd": [_text(price.uncached_usd) for _, price in repriced],
-        "reference_usd": [_text(price.reference_usd) for _, price in repriced],
-        "price_source": [price.source or "" for _, price in repriced],
-        "price_version": [price.version or "" for _, price in repriced],
-    }
-    new = ", ".join(
-        f"toDecimal64OrNull({{{name}:Array(String)}}[nth], 12) AS {name}"
-        if name in _MONEY
-        else f"nullIf({{{name}:Array(String)}}[nth], '') AS {name}"
-        for name in lists
-    )
-    parameters: Parameters = {
-        "ids": [each.attempt_id for each, _ in repriced],
-        "ranks": [str(each.rank) for each, _ in repriced],
-        "first": first,
-        "last": last,
-        **lists,
-    }
-    return Statement(
-        f"INSERT INTO attempts SELECT * EXCEPT (nth) REPLACE (toUInt8(greatest(rank + 1, 3)) AS rank, {new})"
-        " FROM (SELECT *, indexOf({ids:Array(UUID)}, attempt_id) AS nth FROM attempts FINAL"
-        " WHERE started_at >= fromUnixTimestamp64Milli({first:Int64}, 'UTC')"
-        " AND started_at <= fromUnixTimestamp64Milli({last:Int64}, 'UTC')"
-        " AND attempt_id IN {ids:Array(UUID)} AND toString(rank) = {ranks:Array(String)}[nth])",
-        parameters,
-    )
+
+def _value(name: str, value: Json) -> Value:
+    """As rows have it that are made from events."""
+    if name in _IDS:
+        return UUID(str(value)).bytes
+    if name in _OTHER_MONEY and value is not None:
+        return Decimal(str(value))
+    return cast("Value", value)
 
 
 def _range(query: Query) -> tuple[str, Parameters]:
@@ -213,7 +214,3 @@ def _object(text: str) -> dict[str, Any] | None:
         return _OBJECT.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return None  # a provider's own object, kept as it came
-
-
-def _text(amount: Decimal | None) -> str:
-    return "" if amount is None else format(amount, "f")

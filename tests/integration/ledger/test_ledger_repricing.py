@@ -18,7 +18,7 @@ from keyrail.contracts.slips import Target
 from keyrail.contracts.usage import Price, Usage
 from keyrail_cost_accounting import slices, vectors
 from keyrail_cost_accounting.blocks import encode
-from keyrail_cost_accounting.ledger import ClickHouse, LedgerUnavailable, Parameter
+from keyrail_cost_accounting.ledger import ClickHouse, LedgerUnavailable
 from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, Rows
 from keyrail_cost_accounting.slices import Slices
 
@@ -79,7 +79,7 @@ def total(ledger: ClickHouse, where: str = "1") -> Decimal:
 
 def shown(service: Slices, **about: Any) -> list[tuple[RepriceQuery, str, dict[str, Any]]]:
     """All slices of a dry run: the question, where it ended, and what it said."""
-    query = RepriceQuery(since_ms=BEGIN, until_ms=END, **about)
+    query = RepriceQuery(**{"since_ms": BEGIN, "until_ms": END, **about})
     found: list[tuple[RepriceQuery, str, dict[str, Any]]] = []
     while True:
         page = service.reprice(query)
@@ -145,7 +145,6 @@ def test_the_sums_shown_are_those_of_the_ledger_before_and_after(
     """Over many slices, several attempts in each millisecond, and duplicates of what is in them."""
     monkeypatch.setattr(vectors, "SLICE", 7)
     monkeypatch.setattr(slices, "SLICE", 7)
-    monkeypatch.setattr(vectors, "MOST_AT_ONCE", 3)
     events = [
         attempt(at // 5, model="ab"[at % 2], cost="0.5" if at % 3 else "0.00012", tenant=f"t{at % 4}")
         for at in range(60)
@@ -194,17 +193,17 @@ def test_attempts_that_came_after_they_were_shown_are_left_alone(ledger: ClickHo
 
 
 class Dying:
-    """A ledger that takes so many more statements."""
+    """A ledger that takes so many more blocks."""
 
     def __init__(self, ledger: ClickHouse, left: int) -> None:
         self._ledger = ledger
         self.left = left
 
-    def command(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> None:
+    def insert(self, table: str, columns: Sequence[str], block: bytes, token: str) -> None:
         if not self.left:
             raise LedgerUnavailable("killed")
         self.left -= 1
-        self._ledger.command(sql, parameters)
+        self._ledger.insert(table, columns, block, token)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
@@ -213,19 +212,18 @@ class Dying:
 def test_what_was_interrupted_is_done_by_running_it_again(
     ledger: ClickHouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed in the middle of the second slice."""
+    """Killed before the second of three slices."""
     monkeypatch.setattr(vectors, "SLICE", 10)
     monkeypatch.setattr(slices, "SLICE", 10)
-    monkeypatch.setattr(vectors, "MOST_AT_ONCE", 4)
     insert(ledger, *(attempt(at) for at in range(30)))
     now = view(2, a=(1, 2))
-    dying = Slices(cast("Any", Dying(ledger, 4)), lambda: now)
+    dying = Slices(cast("Any", Dying(ledger, 1)), lambda: now)
     with pytest.raises(LedgerUnavailable):
         written(dying, shown(dying))
-    assert [row["rank"] for row in rows(ledger).values()].count(3) == 14
+    assert [row["rank"] for row in rows(ledger).values()].count(3) == 10
 
     service = Slices(ledger, lambda: now)
-    assert sum(each["written"] for each in written(service, shown(service))) == 16
+    assert sum(each["written"] for each in written(service, shown(service))) == 20
     assert {(row["rank"], row["cost_usd"]) for row in rows(ledger).values()} == {(3, 0.00012)}
 
 
@@ -339,3 +337,30 @@ def test_what_if_agrees_with_a_computation_of_its_own(
             its["no_cache_usd"] += (3 * tokens + answer) / MILLION
     assert found == wanted
     assert rows(ledger) == before
+
+
+def test_columns_of_another_release_are_not_lost(ledger: ClickHouse) -> None:
+    insert(ledger, attempt(1))
+    service = Slices(ledger, lambda: view(2, a=(1, 2)))
+    plan = shown(service)
+    ledger.command("ALTER TABLE attempts ADD COLUMN later Nullable(String)")
+    try:
+        with pytest.raises(LedgerUnavailable, match="another release"):
+            written(service, plan)
+    finally:
+        ledger.command("ALTER TABLE attempts DROP COLUMN later")
+    assert [each["written"] for each in written(service, plan)] == [1]
+
+
+def test_traffic_with_long_pauses_is_found_slice_by_slice(
+    ledger: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Minutes, hours, days and weeks apart."""
+    monkeypatch.setattr(vectors, "SLICE", 3)
+    monkeypatch.setattr(slices, "SLICE", 3)
+    hour = 3_600_000
+    at = [0, 1, 2, 5, hour, 2 * hour, 3 * hour, 50 * hour, 100 * hour, 400 * hour, 900 * hour, 900 * hour]
+    insert(ledger, *(attempt(each) for each in at))
+    service = Slices(ledger, lambda: view(2, a=(1, 2)))
+    plan = shown(service, until_ms=BEGIN + 1_000 * hour)
+    assert (added(plan, "attempts"), len(plan)) == (len(at), 4)
