@@ -21,7 +21,7 @@ from keyrail_cost_accounting.queries import BadCursor
 from keyrail_cost_accounting.rows import ATTEMPT_COLUMNS, Row, Value
 from keyrail_cost_accounting.statement import Parameters, Statement
 
-SLICE = 2_000
+SLICE = 1_000
 """Attempts that one question looks at: pricing them takes well below a second."""
 SOON_MS = (600_000, 6 * 3_600_000, 7 * 86_400_000, None)
 """How far ahead a slice's end is looked for."""
