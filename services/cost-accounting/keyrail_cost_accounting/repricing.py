@@ -106,6 +106,8 @@ def price(attempt: Attempt, view: ConfigView) -> Price:
         return new
     # what the provider reported is of the model that did answer
     usage, terms = attempt.usage.replace(raw=None), view.providers.get(provider)
+    if provider != attempt.provider:
+        usage = usage.replace(served_tier=None, region=None)
     there = cost.price(provider, model, usage, at_ms, terms, view.revision)
     return new.replace(reference_usd=there.cost_usd)
 

@@ -99,7 +99,7 @@ class Slices:
         if not plan.changes:
             return 0
         known = self._ledger.ask(COLUMNS, {"table": "attempts"})
-        if {row["name"] for row in known} != set(ATTEMPT_COLUMNS):
+        if {str(row["name"]) for row in known} != set(ATTEMPT_COLUMNS):
             raise LedgerUnavailable(
                 "another release has changed the table, and this one would lose what it added"
             )
