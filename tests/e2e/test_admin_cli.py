@@ -248,6 +248,14 @@ def test_up_speaks_json_too(tmp_path: Path) -> None:
 
 def test_without_a_stack_there_is_one_line_and_status_1(tmp_path: Path) -> None:
     nothing = Stack(tmp_path / "nowhere")
-    for text in ("keys list", "tokens list", "config show", "budgets", "alerts", "tokens issue"):
+    for text in (
+        "keys list",
+        "tokens list",
+        "config show",
+        "budgets",
+        "alerts",
+        "tokens issue",
+        "prices list",
+    ):
         assert "nothing runs in" in refused(nothing, text)
     assert "nothing runs in" in refused(nothing, "keys add openai --id main", VALUE)

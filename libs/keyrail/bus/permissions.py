@@ -134,6 +134,7 @@ SERVICES: dict[str, Permissions] = {
             f"$JS.API.STREAM.INFO.{streams.EVENTS.name}",  # how full it is
             *_consume(streams.COST_ACCOUNTING_CONTENTS),
             f"$JS.API.STREAM.INFO.{streams.CONTENTS.name}",  # what waits while contents are deleted
+            *_watch(streams.CONFIG),  # prices
             *_watch(streams.BUDGETS),
             *_write(streams.BUDGETS),
         ),

@@ -7,6 +7,7 @@ from typing import Literal
 from keyrail.contracts.base import Contract, Json
 from keyrail.contracts.contents import ContentQuery, ContentsQuery, DeleteContents
 from keyrail.contracts.reports import KeySumsQuery, ReportLinesQuery, StoreReport
+from keyrail.contracts.repricing import PricesQuery, RepriceQuery, WhatIfQuery
 
 Grouping = Literal[
     "model", "provider", "team", "feature", "route", "key", "provider_key", "day", "hour", "minute"
@@ -78,7 +79,7 @@ class HoldQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="hold
     router: str
 
 
-Question = (
+Immediate = (
     CostsQuery
     | AttemptsQuery
     | RequestQuery
@@ -87,11 +88,15 @@ Question = (
     | HoldQuery
     | ContentsQuery
     | ContentQuery
-    | DeleteContents
     | StoreReport
     | ReportLinesQuery
     | KeySumsQuery
+    | PricesQuery
+    | RepriceQuery
+    | WhatIfQuery
 )
+"""Answered as soon as the ledger has; deleting contents waits for what is under way."""
+Question = Immediate | DeleteContents
 
 
 class LedgerQuery(Contract, frozen=True, kw_only=True):

@@ -19,12 +19,15 @@ from keyrail_cli import (
     keys,
     keystore,
     migrate,
+    prices,
     providers,
     reconcile,
     report_keys,
+    reprice,
     requests,
     tokens,
     up,
+    whatif,
 )
 from keyrail_cli.commands import CommandError, Parser, Problems
 from keyrail_cli.home import NotRunning
@@ -46,6 +49,9 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     report_keys.register,
     attempts.register,
     requests.register,
+    prices.register,
+    reprice.register,
+    whatif.register,
     migrate.register,
     contents.register,
 )

@@ -11,7 +11,7 @@ from typing import Final
 from keyrail.config.problems import ConfigError
 from keyrail.contracts.config import ConfigView
 from keyrail_control import audit, catalogue, seeding
-from keyrail_control.errors import BadConfig, LedgerFailed, Unavailable, Unknown
+from keyrail_control.errors import BadConfig, Conflict, LedgerFailed, Unavailable, Unknown
 from keyrail_control.revisions import InForce, Published, Revisions, Source, source_of
 from keyrail_control.seeding import Seeder
 
@@ -23,6 +23,7 @@ PATIENCE_S: Final = 10.0
 RETRY_S: Final = 0.2
 
 WithKey = Callable[[], Awaitable[Collection[str]]]
+Edit = Callable[[str], str]
 
 
 class Configuration:
@@ -64,6 +65,27 @@ class Configuration:
         async with self._one_at_a_time:
             return await self._apply(source_of(text, filename), "config.apply")
 
+    async def revised(self, edit: Edit) -> tuple[str, str, int]:
+        """The text in force, what an edit makes of it, and the revision. Raises as `apply`, and Conflict."""
+        before, _, revision = await self._text()
+        after = edit(before)
+        await self._checked(after, FILENAME)
+        return before, after, revision
+
+    async def revise(self, edit: Edit) -> tuple[str, str, Published]:
+        """Put an edit of the text in force, over exactly the text that was edited.
+
+        Returns both texts. Raises as `apply`, and Conflict.
+        """
+        async with self._one_at_a_time:
+            before, filename, revision = await self._text()
+            after = edit(before)
+            published = await self._apply(source_of(after, filename), "config.edit", over=revision)
+            now = await self._revisions.in_force()
+            if before != after and (now is None or now.source is None or now.source.text != after):
+                raise Conflict("somebody else changed the configuration at the same time: try again")
+            return before, after, published
+
     async def rollback(self, revision: int) -> Published:
         """Put the text of an earlier revision in force, read anew. Raises as `apply`, and Unknown."""
         async with self._one_at_a_time:
@@ -103,7 +125,15 @@ class Configuration:
             if now is not None:
                 await self._derive(now)
 
-    async def _apply(self, source: Source, what: str) -> Published:
+    async def _text(self) -> tuple[str, str, int]:
+        now = await self._revisions.in_force()
+        if now is None:
+            return "", FILENAME, 0
+        if now.source is None:
+            raise Conflict("the text in force was not kept: apply a file first")
+        return now.source.text, now.source.filename, now.view.revision
+
+    async def _apply(self, source: Source, what: str, over: int | None = None) -> Published:
         view = await self._checked(source.text, source.filename)
         now = await self._revisions.in_force()
         try:
@@ -112,7 +142,7 @@ class Configuration:
             raise Unavailable(
                 f"what was spent of the new budgets is not known, so nothing was changed: {error}"
             ) from error
-        published = await self._publish(source)
+        published = await self._publish(source, over=over)
         audit.changed(
             what, str(published.view.revision), changed=published.changed, from_revision=source.from_revision
         )

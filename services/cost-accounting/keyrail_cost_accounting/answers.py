@@ -16,15 +16,18 @@ from keyrail.contracts.ledger import (
     AttemptsQuery,
     CostsQuery,
     HoldQuery,
+    Immediate,
     LedgerPage,
     LedgerQuery,
     RequestQuery,
     SpendQuery,
 )
 from keyrail.contracts.reports import KeySumsQuery, ReportLinesQuery, StoreReport
-from keyrail_cost_accounting import content_queries, costs, queries, reports, spending
+from keyrail.contracts.repricing import PricesQuery, RepriceQuery, WhatIfQuery
+from keyrail_cost_accounting import content_queries, costs, price_queries, queries, reports, spending
 from keyrail_cost_accounting.content_deletion import Deletions
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
+from keyrail_cost_accounting.slices import Slices, Terms
 from keyrail_cost_accounting.statement import Statement
 
 log = logging.getLogger(__name__)
@@ -33,25 +36,16 @@ PATIENCE_S = 9.0
 """Those who ask wait for ten seconds: a ledger that hangs is an answer too."""
 THREADS = 4
 """As many as there are questions at a time."""
-Asked = (
-    CostsQuery
-    | AttemptsQuery
-    | RequestQuery
-    | AlertsQuery
-    | SpendQuery
-    | HoldQuery
-    | ContentsQuery
-    | ContentQuery
-)
 
 
 class Answers:
     """Asks the ledger. Each question takes a thread for as long as its query runs."""
 
-    def __init__(self, ledger: Ledger, deletions: Deletions) -> None:
+    def __init__(self, ledger: Ledger, deletions: Deletions, terms: Terms) -> None:
         self._ledger = ledger
         self._threads = ThreadPoolExecutor(THREADS, "question")
         self._deletions = deletions
+        self._slices = Slices(ledger, terms)
 
     async def answer(self, data: bytes) -> bytes:
         """Whatever goes wrong is in the page's `error`."""
@@ -80,7 +74,7 @@ class Answers:
             page = LedgerPage(error="internal error")
         return page.encode()
 
-    def _page(self, query: Asked) -> LedgerPage:
+    def _page(self, query: Immediate) -> LedgerPage:
         match query:
             case RequestQuery():
                 return self._request(query)
@@ -106,6 +100,12 @@ class Answers:
                 return reports.page(self._rows(reports.lines(query)))
             case KeySumsQuery():
                 return reports.page(self._rows(reports.sums(query)))
+            case PricesQuery():
+                return price_queries.page(query, self._rows(price_queries.history(query)))
+            case RepriceQuery():
+                return self._slices.reprice(query)
+            case WhatIfQuery():
+                return self._slices.what_if(query)
 
     def _rows(self, statement: Statement) -> list[dict[str, Json]]:
         return self._ledger.ask(statement.sql, statement.parameters)

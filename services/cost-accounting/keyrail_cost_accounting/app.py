@@ -24,6 +24,7 @@ from keyrail_cost_accounting.handlers import serve_questions
 from keyrail_cost_accounting.ledger import Ledger
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.migrate import migrate
+from keyrail_cost_accounting.price_book import PriceBook
 from keyrail_cost_accounting.refresher import Refresher
 from keyrail_cost_accounting.schema import Prepare
 from keyrail_cost_accounting.sweeper import Sweeper
@@ -71,7 +72,9 @@ class CostAccounting:
             replace(pace, messages=CONTENTS_AT_ONCE),
             ContentIntake(contents, metrics),
         )
-        self._questions = serve_questions(bus.nc, Answers(ledger, Deletions(contents, bus.js)).answer)
+        self._prices = PriceBook(bus, ledger)
+        answers = Answers(ledger, Deletions(contents, bus.js), self._prices.terms)
+        self._questions = serve_questions(bus.nc, answers.answer)
         self._sweeper = Sweeper(
             bus.nc,
             ledger,
@@ -102,6 +105,7 @@ class CostAccounting:
         self._bus.on_reconnect(self._reconnected)
         await self._batches.open()
         await self._content_batches.open()
+        self._prices.start()
         await self._questions.start()
         self._running = asyncio.create_task(self._consumer.run())
         self._refreshing = asyncio.create_task(self._refresher.run())
@@ -131,6 +135,7 @@ class CostAccounting:
         await end(*self._background)
         if self._refreshing is not None:
             await self._refreshing
+        await self._prices.stop()
         self._consumer.stop()
         self._contents.stop()
         try:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from keyrail_cost_accounting import versions
 from keyrail_cost_accounting.content_rows import CONTENT_COLUMNS
 from keyrail_cost_accounting.report_rows import REPORT_COLUMNS
 from keyrail_cost_accounting.rows import ALERT_COLUMNS, ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row
+from keyrail_cost_accounting.versions import PriceRow
 
 _ID = pa.binary(16)
 _TIME = pa.timestamp("ms", "UTC")
@@ -57,6 +59,10 @@ _TYPES = {
     "requests": pa.uint64(),
     "import_id": _ID,
     "imported_at": _TIME,
+    "since": _TIME,
+    "recorded_at": _TIME,
+    "removed": pa.bool_(),
+    "multipliers": pa.map_(pa.string(), _MONEY),
 }
 
 
@@ -66,8 +72,11 @@ COLUMNS = {
     "alerts": ALERT_COLUMNS,
     "contents": CONTENT_COLUMNS,
     "provider_reports": REPORT_COLUMNS,
+    "prices": versions.COLUMNS,
 }
 _OF_A_TABLE = {
+    # an attempt counts searches, a price has a rate for them
+    **{("prices", name): _MONEY for name in (*versions.RATES, "discount")},
     ("alerts", "rank"): pa.int64(),
     ("provider_reports", "cost_usd"): pa.decimal128(38, 12),
 }
@@ -79,7 +88,7 @@ _SCHEMAS = {
 }
 
 
-def encode(table: str, rows: Sequence[Row]) -> bytes:
+def encode(table: str, rows: Sequence[Row] | Sequence[PriceRow]) -> bytes:
     """One block of a table's rows, of which there is at least one."""
     schema = _SCHEMAS[table]
     columns = [

@@ -12,7 +12,9 @@ from keyrail_control.api.config import ConfigRoutes
 from keyrail_control.api.contents import ContentRoutes
 from keyrail_control.api.keys import KeyRoutes
 from keyrail_control.api.ledger import LedgerRoutes
+from keyrail_control.api.prices import PriceRoutes
 from keyrail_control.api.reports import ReportRoutes
+from keyrail_control.api.repricing import RepricingRoutes
 from keyrail_control.api.routing import Call, Route, Routes
 from keyrail_control.api.system import System
 from keyrail_control.api.tokens import TokenRoutes
@@ -53,6 +55,8 @@ def whole(behind: Behind) -> Routes:
         *TokenRoutes(behind.tokens).routes(),
         *ConfigRoutes(behind.configuration).routes(),
         *BudgetRoutes(behind.configuration, behind.tokens, behind.spent).routes(),
+        *PriceRoutes(behind.configuration, behind.ledger).routes(),
+        *RepricingRoutes(behind.configuration, behind.ledger).routes(),
         *LedgerRoutes(behind.ledger).routes(),
         *ContentRoutes(behind.ledger).routes(),
         *ReportRoutes(behind.ledger).routes(),
