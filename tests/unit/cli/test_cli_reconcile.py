@@ -21,7 +21,13 @@ from keyrail_cli import main
 REPORTS = Path(__file__).parents[1] / "reconciliation" / "reports"
 CANARY = "sk-admin-canary-of-reconcile-4410"
 DAYS = ("--from", "2026-11-01", "--to", "2026-11-02")
-SUM = {"day": "2026-11-01", "key_id": "main", "requests": 2, "input_tokens": 100, "output_tokens": 10}
+SUM: dict[str, object] = {
+    "day": "2026-11-01",
+    "key_id": "main",
+    "requests": 2,
+    "input_tokens": 100,
+    "output_tokens": 10,
+}
 
 
 def serve(admin: Admin, provider: str, sums: list[dict[str, object]], lines: list[dict[str, object]]) -> None:
