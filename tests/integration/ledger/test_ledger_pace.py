@@ -88,7 +88,7 @@ async def test_what_comes_after_a_pause_is_inserted_soon_and_what_follows_waits_
         await publish()
     await settled()
     assert len(watched.times) <= 3, "ten messages, one insert, or two when the first took its time"
-    assert watched.times[-1] - watched.times[0] > EVERY_S / 2
+    assert watched.times[-1] - began >= EVERY_S, "counted from when the first was taken"
     assert ledger.ask("SELECT count() AS n FROM attempts FINAL", {}) == [{"n": 11}]
     await service.drain()
 
