@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from support.control import Begin, Home, Ledger
 
+from keyrail.contracts.base import Json
 from keyrail.contracts.ledger import CostsQuery, LedgerPage
 from keyrail.contracts.repricing import PricesQuery, RepriceQuery, WhatIfQuery
 
@@ -105,7 +106,7 @@ async def test_slices_are_asked_with_times_that_mean_the_same_each_time(
 ) -> None:
     home.config.write_text(TEXT)
     control = await begin()
-    row = {"revision": 1, "catalogue": "0", "digest": "d", "models": [], "written": 0}
+    row: dict[str, Json] = {"revision": 1, "catalogue": "0", "digest": "d", "models": [], "written": 0}
     answers: dict[type, LedgerPage] = {
         RepriceQuery: LedgerPage(rows=[row], cursor="5 "),
         WhatIfQuery: LedgerPage(rows=[row]),

@@ -108,7 +108,12 @@ def test_it_is_written_when_a_person_says_yes(
 ) -> None:
     typed()
     prompts: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda prompt: prompts.append(prompt) or said)
+
+    def answer(prompt: str) -> str:
+        prompts.append(prompt)
+        return said
+
+    monkeypatch.setattr("builtins.input", answer)
     api += [slice_(model("a"), cursor="c1"), slice_(), slice_(written=1)]
     assert main(["reprice", "--since", "2d"]) == (0 if writes else 1)
     assert prompts == ["write new prices of 1 attempts (+0.20 USD)? [y/N] "]
@@ -129,7 +134,7 @@ def test_amounts_lose_no_digit_that_counts(amount: str, text: str) -> None:
 
 
 def test_what_if_tells_its_limits(admin: Admin, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    sums = {
+    sums: dict[str, object] = {
         "provider": "p", "model": "m", "attempts": 3, "compared": 2, "unknown_actual": 1,
         "unknown_what_if": 0, "estimated": 1, "input_tokens": 10, "output_tokens": 5,
         "actual_usd": "1", "what_if_usd": "0.5",
@@ -137,7 +142,7 @@ def test_what_if_tells_its_limits(admin: Admin, capsys: pytest.CaptureFixture[st
     }  # fmt: skip
     pages = [slice_(sums, cursor="c", context=1000), slice_()]
     table = admin.answer
-    admin.answer = lambda request: (admin.on("POST /v1/whatif", pages.pop(0)), table(request))[1]  # type: ignore[method-assign]
+    admin.answer = lambda request: (admin.on("POST /v1/whatif", pages.pop(0)), table(request))[1]
     assert main(["whatif", "--model", "groq/x/y", "--since", "7d"]) == 0
     said = capsys.readouterr().out
     assert said.splitlines()[1].split() == [
