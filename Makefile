@@ -72,7 +72,8 @@ dashboards: .venv/.installed-dev ## write Grafana's dashboards again
 
 .PHONY: dashboards-test
 dashboards-test: .venv/.installed-dev ## run every query of every dashboard and alert on a seeded ledger
-	$(BIN)/pytest -m "not proof" tests/unit/grafana tests/integration/ledger/test_ledger_dashboards.py
+	$(BIN)/pytest -m "not proof" tests/unit/grafana tests/integration/ledger/test_ledger_dashboards.py \
+		tests/integration/ledger/test_ledger_alert_rules.py
 
 .PHONY: lint
 lint: .venv/.installed-dev ## ruff, formatting and file sizes

@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Decimal, localcontext
 from typing import Any
 
-from support.grafana import ALL, View
-from support.ledger_facts import Facts
-
 from keyrail.contracts.events import AttemptSettled, AttemptStarted, RequestFinished
 from keyrail.contracts.usage import Price, Usage
+from support.grafana import ALL, View
+from support.ledger_facts import Facts
 
 UNTAGGED, OTHERS, SERIES = "(untagged)", "(others)", 10
 SECOND, DAY = 1_000, 86_400_000
@@ -208,7 +207,7 @@ class Truth:
     def of_costs(
         self, view: View, columns: Mapping[str, str], *, series: bool
     ) -> dict[Key, dict[str, Number]]:
-        """What a query of the rollups answers. `columns`: its columns with their kind (time, name, number)."""
+        """What a query of the rollups answers. `columns`: the kind of each (time, name, number)."""
         numbers = [name for name, kind in columns.items() if kind == "number"]
         names = [name for name, kind in columns.items() if kind == "name"]
         start = self._start(view, numbers)
@@ -248,11 +247,9 @@ class Truth:
                 (*((_floor(at, view.interval_ms),) if "time" in columns else ()), *key), []
             ).append(each)
         numbers = [name for name, kind in columns.items() if kind == "number"]
+        measures = {**MEASURES, "spend_usd": _summed}
         return {
-            key: {
-                name: _nothing_known(group) if name == "spend_usd" else MEASURES[name](group) for name in numbers
-            }
-            for key, group in groups.items()
+            key: {name: measures[name](group) for name in numbers} for key, group in groups.items()
         }  # fmt: skip
 
     def of_requests(self, view: View, columns: Mapping[str, str]) -> dict[Key, dict[str, Number]]:
@@ -339,7 +336,7 @@ class Truth:
         )
 
 
-def _nothing_known(group: Sequence[Call]) -> Number:
+def _summed(group: Sequence[Call]) -> Number:
     return None if all(each.cost is None for each in group) else total(group)
 
 

@@ -66,8 +66,9 @@ def _request(facts: Facts, chance: random.Random, at: int) -> None:
         provider, model = chance.choice(MODELS)
         started = AttemptStarted(
             attempt_id=str(UUID(int=chance.getrandbits(128))), request_id=request_id, epoch=1, hop=number - 1,
-            tenant=tenant, key_id=key, team=team, feature=feature, route=chance.choice(("chat", "trial", None)),
-            strategy=chance.choice(("fallback", "weighted", "direct")), revision=1, provider=provider, model=model,
+            tenant=tenant, key_id=key, team=team, feature=feature, provider=provider, model=model,
+            route=chance.choice(("chat", "trial", None)), revision=1,
+            strategy=chance.choice(("fallback", "weighted", "direct")),
             provider_key_id=chance.choice(("main", "spare", None)), worker="w1", started_ms=at + took,
             received_ms=at, number=number,
         )  # fmt: skip
@@ -102,14 +103,17 @@ def _settled(chance: random.Random, started: AttemptStarted, *, last: bool) -> A
         )  # fmt: skip
     if billed and started.model != UNPRICED:
         cost = Decimal(chance.randrange(1, 10**12)).scaleb(-12)
+        reference = cost + Decimal(chance.randrange(-(10**9), 10**11)).scaleb(-12)
         price = Price(
-            cost_usd=cost, source="catalogue", version="v1",
-            uncached_usd=cost * chance.choice((1, 2)) if read else None,  # pyright: ignore[reportPossiblyUnbound]
-            reference_usd=cost + Decimal(chance.randrange(-10**9, 10**11)).scaleb(-12) if started.route else None,
-        )  # fmt: skip
+            cost_usd=cost,
+            source="catalogue",
+            version="v1",
+            uncached_usd=cost * chance.choice((1, 2)) if usage.cache_read_tokens else None,
+            reference_usd=reference if started.route else None,
+        )
     duration = chance.randrange(30, 9000)
     return AttemptSettled(
-        started=started, status=status, failure="overloaded" if status == "failed" else None, usage=usage,
+        started=started, status=status, failure="capacity" if status == "failed" else None, usage=usage,
         price=price, http_status=200 if status == "ok" else 503,
         first_byte_ms=duration // 4 if billed else None, first_content_ms=duration // 3 if billed else None,
         duration_ms=duration, settled_ms=started.started_ms + duration,
@@ -134,28 +138,25 @@ def _insert(ledger: Ledger, events: Sequence[Contract], token: str) -> None:
 
 
 SUMS = """
-countIf(number = 1) AS requests, count() AS attempts, countIf(status = 'running') AS running,
-countIf(status = 'ok') AS ok, countIf(status = 'failed') AS failed, countIf(status = 'cancelled') AS cancelled,
-countIf(status = 'lost') AS lost,
-sum(ifNull(input_tokens, 0)) AS input_tokens_, sum(ifNull(output_tokens, 0)) AS output_tokens_,
-sum(ifNull(cache_read_tokens, 0)) AS cache_read_tokens_, sum(ifNull(cache_write_tokens, 0)) AS cache_write_tokens_,
-sum(ifNull(reasoning_tokens, 0)) AS reasoning_tokens_,
-sum(ifNull(cost_usd, 0)) AS cost_usd_, countIf(isNull(cost_usd)) AS unknown_cost_attempts,
-countIf(estimated) AS estimated_attempts, sumIf(ifNull(cost_usd, 0), estimated) AS estimated_usd,
-sumIf(ifNull(cost_usd, 0), status != 'ok') AS failed_usd, sumIf(ifNull(cost_usd, 0), number > 1) AS retried_usd,
-sum(ifNull(uncached_usd - cost_usd, 0)) AS cache_saved_usd,
-sum(ifNull(reference_usd - cost_usd, 0)) AS routing_saved_usd,
-now64(3, 'UTC') AS computed_at
+countIf(number = 1), count(), countIf(status = 'running'), countIf(status = 'ok'),
+countIf(status = 'failed'), countIf(status = 'cancelled'), countIf(status = 'lost'),
+sum(ifNull(input_tokens, 0)), sum(ifNull(output_tokens, 0)), sum(ifNull(cache_read_tokens, 0)),
+sum(ifNull(cache_write_tokens, 0)), sum(ifNull(reasoning_tokens, 0)),
+sum(ifNull(cost_usd, 0)), countIf(isNull(cost_usd)),
+countIf(estimated), sumIf(ifNull(cost_usd, 0), estimated),
+sumIf(ifNull(cost_usd, 0), status != 'ok'), sumIf(ifNull(cost_usd, 0), number > 1),
+sum(ifNull(uncached_usd - cost_usd, 0)), sum(ifNull(reference_usd - cost_usd, 0)),
+now64(3, 'UTC')
 """
 
 
 def roll_up(ledger: Ledger) -> None:
     """Fill the rollups from what is in `attempts`, as cost-accounting does in its own time."""
     recent = "WHERE started_at >= now() - INTERVAL 14 DAY"  # what minutes are kept for
+    names = "team, feature, route, provider, model, key_id, provider_key_id"
     for grain, rows in (("Minute", recent), ("Hour", ""), ("Day", "")):
         ledger.command(
-            f"INSERT INTO costs_{grain.lower()} SELECT tenant,"
-            f" toDateTime(toStartOf{grain}(started_at), 'UTC') AS bucket, team, feature, route, provider, model,"
-            f" key_id, provider_key_id, {SUMS} FROM attempts FINAL {rows}"
-            " GROUP BY tenant, bucket, team, feature, route, provider, model, key_id, provider_key_id"
+            f"INSERT INTO costs_{grain.lower()}"
+            f" SELECT tenant, toDateTime(toStartOf{grain}(started_at), 'UTC') AS bucket, {names}, {SUMS}"
+            f" FROM attempts FINAL {rows} GROUP BY tenant, bucket, {names}"
         )
