@@ -12,10 +12,10 @@ from typing import Final
 UNTAGGED: Final = "(untagged)"
 OTHERS: Final = "(others)"
 SHORT_S: Final = 2 * 86_400
-"""Up to this long a range is read by minutes, unless it began longer ago than they are kept."""
+"""Up to this long a range is read by minutes, unless it began longer ago than they are kept up to date."""
 LONG_S: Final = 92 * 86_400
 """Beyond this a range is read by days."""
-MINUTES_KEPT_DAYS: Final = 13
+MINUTES_KEPT_DAYS: Final = 6
 SERIES: Final = 10
 """Most series of a chart; the rest is one more."""
 

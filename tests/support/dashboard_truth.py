@@ -327,7 +327,7 @@ class Truth:
         length = view.end_ms - view.start_ms
         if length > 92 * DAY:
             return DAY
-        return 60 * SECOND if length <= 2 * DAY and start >= self._now_ms - 13 * DAY else 3600 * SECOND
+        return 60 * SECOND if length <= 2 * DAY and start >= self._now_ms - 6 * DAY else 3600 * SECOND
 
     def _chosen(self, each: Call, view: View) -> bool:
         return all(

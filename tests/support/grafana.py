@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,13 +77,22 @@ def _variables(sql: str, view: View, known: tuple[str, ...]) -> str:
     return re.sub(r"\$\{(\w+):singlequote\}", value, sql)
 
 
-def _macros(sql: str, view: View) -> str:
+def _table_of_macros(view: View) -> dict[str, Callable[..., str]]:
     start, end, seconds = view.start_ms // 1000, view.end_ms // 1000, max(view.interval_ms // 1000, 1)
     first, last = (datetime.fromtimestamp(at, UTC).date().isoformat() for at in (start, end))
     from_ms, to_ms = (f"fromUnixTimestamp64Milli({at})" for at in (view.start_ms, view.end_ms))
 
     def time_filter(column: str) -> str:
         return f"{column} >= toDateTime({start}) AND {column} <= toDateTime({end})"
+
+    def time_filter_ms(column: str) -> str:
+        return f"{column} >= {from_ms} AND {column} <= {to_ms}"
+
+    def time_interval(column: str) -> str:
+        return f"toStartOfInterval(toDateTime({column}), INTERVAL {seconds} second)"
+
+    def time_interval_ms(column: str) -> str:
+        return f"toStartOfInterval(toDateTime64({column}, 3), INTERVAL {millis} millisecond)"
 
     def date_filter(column: str) -> str:
         return f"{column} >= toDate('{first}') AND {column} <= toDate('{last}')"
@@ -92,22 +101,24 @@ def _macros(sql: str, view: View) -> str:
         return f"({date_filter(date)}) AND ({time_filter(time)})"
 
     millis = max(view.interval_ms, 1)
-    macros: dict[str, Any] = {
+    return {
         "fromTime": lambda: f"toDateTime({start})",
         "toTime": lambda: f"toDateTime({end})",
         "fromTime_ms": lambda: from_ms,
         "toTime_ms": lambda: to_ms,
         "timeFilter": time_filter,
-        "timeFilter_ms": lambda column: f"{column} >= {from_ms} AND {column} <= {to_ms}",
+        "timeFilter_ms": time_filter_ms,
         "dateFilter": date_filter,
         "dateTimeFilter": both,
         "dt": both,
-        "timeInterval": lambda c: f"toStartOfInterval(toDateTime({c}), INTERVAL {seconds} second)",
-        "timeInterval_ms": lambda c: (
-            f"toStartOfInterval(toDateTime64({c}, 3), INTERVAL {millis} millisecond)"
-        ),
+        "timeInterval": time_interval,
+        "timeInterval_ms": time_interval_ms,
         "interval_s": lambda: str(seconds),
     }
+
+
+def _macros(sql: str, view: View) -> str:
+    macros = _table_of_macros(view)
     while found := re.search(r"\$__(\w+)", sql):
         macro = macros.get(found[1])
         if macro is None:

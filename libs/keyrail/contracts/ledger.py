@@ -6,17 +6,25 @@ from typing import Literal
 
 from keyrail.contracts.base import Contract, Json
 
-Grouping = Literal["model", "provider", "team", "feature", "day"]
+Grouping = Literal[
+    "model", "provider", "team", "feature", "route", "key", "provider_key", "day", "hour", "minute"
+]
 PAGE = 2_000
 """Most rows in one answer; ask again with the cursor for the rest."""
 
 
 class CostsQuery(Contract, frozen=True, kw_only=True, tag_field="kind", tag="costs"):
-    """Sums over attempts that started at or after `since_ms`. Without `by`: one row, the total."""
+    """Sums over attempts that started at or after `since_ms` and before `until_ms`. Without `by`: one row.
+
+    A row says whose it is (`key`: `key_id`; `provider_key`: `provider` and `provider_key_id`; the others by
+    their own name, `model` with its `provider`), and counts attempts. `requests` are those that were the
+    first of their request, so that rows add up. Amounts are of attempts whose cost is known.
+    """
 
     tenant: str | None = None
     by: Grouping | None = None
     since_ms: int | None = None
+    until_ms: int | None = None
     cursor: str | None = None
 
 

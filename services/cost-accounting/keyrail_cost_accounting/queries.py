@@ -38,7 +38,18 @@ GROUPS: dict[Grouping, tuple[str, str]] = {
     "provider": ("a.provider AS provider", "toString(a.provider)"),
     "team": ("a.team AS team", "if(isNull(a.team), '', concat('=', a.team))"),
     "feature": ("a.feature AS feature", "if(isNull(a.feature), '', concat('=', a.feature))"),
+    "route": ("a.route AS route", "if(isNull(a.route), '', concat('=', a.route))"),
+    "key": ("a.key_id AS key_id", "a.key_id"),
+    "provider_key": (
+        "a.provider AS provider, a.provider_key_id AS provider_key_id",
+        "concat(a.provider, '\\n', if(isNull(a.provider_key_id), '', concat('=', a.provider_key_id)))",
+    ),
     "day": ("toString(toDate(a.started_at)) AS day", "toString(toDate(a.started_at))"),
+    "hour": ("toString(toStartOfHour(a.started_at)) AS hour", "toString(toStartOfHour(a.started_at))"),
+    "minute": (
+        "toString(toStartOfMinute(a.started_at)) AS minute",
+        "toString(toStartOfMinute(a.started_at))",
+    ),
 }
 GROUP_KEY = "group_key"
 
@@ -92,6 +103,9 @@ OPEN_ATTEMPTS = Statement(
 def costs(query: CostsQuery) -> Statement:
     """Sums, exact whatever was delivered twice."""
     where, parameters = _where(query.tenant, query.since_ms)
+    if query.until_ms is not None:
+        where += " AND a.started_at < fromUnixTimestamp64Milli({until:Int64}, 'UTC')"
+        parameters["until"] = query.until_ms
     if query.by is None:
         return Statement(f"SELECT {SUMS} FROM attempts AS a FINAL WHERE {where}", parameters)
     columns, key = GROUPS[query.by]

@@ -189,7 +189,7 @@ def test_an_alert_on_operation_names_metrics_and_labels_that_there_are(rule: dic
     for each in vars(metrics).values():
         if name := getattr(each, "name", None):
             full = f"{name}_total" if isinstance(each, metrics.Counter) else name
-            labels |= set(each._names) if full in used else set()
+            labels |= set(vars(each)["_names"]) if full in used else set()
     assert set(re.findall(r'(\w+)(?:=~|!~|!=|=)"', rule["expr"])) <= labels
     for grouped in re.findall(r"by \(([^)]*)\)", rule["expr"]):
         assert set(grouped.split(", ")) <= labels

@@ -25,6 +25,7 @@ _SINCE: Final = {
     "since": "a span back from now (30m, 1h, 7d) or an RFC 3339 time; without it everything",
     "cursor": "from the page before",
 }
+_UNTIL: Final = {"until": "likewise: only what began before it"}
 _BY: Final = {"by": f"one row for each: {', '.join(get_args(Grouping))}; without it the total"}
 
 
@@ -43,7 +44,7 @@ class LedgerRoutes:
                 "What was spent, on what",
                 self._costs,
                 answer=Rows,
-                query=_BY | _SINCE,
+                query=_BY | _SINCE | _UNTIL,
                 errors=(502,),
             ),
             Route(
@@ -78,11 +79,16 @@ class LedgerRoutes:
         by = call.query.get("by")
         if by is not None and by not in get_args(Grouping):
             raise Invalid(f"by: one of {', '.join(get_args(Grouping))}")
-        query = CostsQuery(by=cast("Grouping | None", by), since_ms=_since(call), cursor=_cursor(call))
+        query = CostsQuery(
+            by=cast("Grouping | None", by),
+            since_ms=_moment(call, "since"),
+            until_ms=_moment(call, "until"),
+            cursor=_cursor(call),
+        )
         return _rows(await self.ask(LedgerQuery(query=query)))
 
     async def _attempts(self, call: Call[None]) -> Rows:
-        query = AttemptsQuery(since_ms=_since(call), cursor=_cursor(call))
+        query = AttemptsQuery(since_ms=_moment(call, "since"), cursor=_cursor(call))
         return _rows(await self.ask(LedgerQuery(query=query)))
 
     async def _request(self, call: Call[None]) -> dict[str, Any]:
@@ -92,13 +98,13 @@ class LedgerRoutes:
         return page.rows[0]
 
     async def _alerts(self, call: Call[None]) -> Rows:
-        query = AlertsQuery(since_ms=_since(call), cursor=_cursor(call))
+        query = AlertsQuery(since_ms=_moment(call, "since"), cursor=_cursor(call))
         return _rows(await self.ask(LedgerQuery(query=query)))
 
 
-def _since(call: Call[None]) -> int | None:
-    text = call.query.get("since")
-    return None if text is None else texts.before("since", text, now_ms())
+def _moment(call: Call[None], name: str) -> int | None:
+    text = call.query.get(name)
+    return None if text is None else texts.before(name, text, now_ms())
 
 
 def _cursor(call: Call[None]) -> str | None:
