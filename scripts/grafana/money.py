@@ -155,9 +155,10 @@ MODELS: Final = Board(
         chart(
             "Tokens by kind",
             sql.over_time(
-                "sum(toInt64(c.input_tokens) - c.cache_read_tokens - c.cache_write_tokens) AS input_uncached,"
+                "sum(c.input_tokens) - ifNull(sum(c.cache_read_tokens), 0)"
+                " - ifNull(sum(c.cache_write_tokens), 0) AS input_uncached,"
                 " sum(c.cache_read_tokens) AS cache_read, sum(c.cache_write_tokens) AS cache_write,"
-                " sum(toInt64(c.output_tokens) - c.reasoning_tokens) AS output_visible,"
+                " sum(c.output_tokens) - ifNull(sum(c.reasoning_tokens), 0) AS output_visible,"
                 " sum(c.reasoning_tokens) AS reasoning"
             ),
             "short",

@@ -39,7 +39,7 @@ def known(amount: str, condition: str = "1") -> str:
 
 
 SPEND: Final = known("cost_usd")
-TOKENS: Final = "sum(c.input_tokens + c.output_tokens)"
+TOKENS: Final = "(sum(c.input_tokens) + sum(c.output_tokens))"
 
 
 def ratio(part: str, whole: str) -> str:

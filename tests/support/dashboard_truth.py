@@ -96,8 +96,21 @@ def requests(found: Sequence[Call]) -> int:
     return sum(each.started.number == 1 for each in found)
 
 
-def tokens(found: Sequence[Call], *names: str) -> int:
-    return sum(getattr(each.usage, name) or 0 for each in found for name in names)
+def tokens(found: Sequence[Call], name: str) -> int | None:
+    """None where no attempt has a count."""
+    known = [count for each in found if (count := getattr(each.usage, name)) is not None]
+    return sum(known) if known else None
+
+
+def both(found: Sequence[Call]) -> int | None:
+    put, got = tokens(found, "input_tokens"), tokens(found, "output_tokens")
+    return None if put is None or got is None else put + got
+
+
+def without(found: Sequence[Call], name: str, *parts: str) -> int | None:
+    """A count less its parts, as far as these are known."""
+    whole = tokens(found, name)
+    return None if whole is None else whole - sum(tokens(found, part) or 0 for part in parts)
 
 
 def ended(found: Sequence[Call], *statuses: str) -> int:
@@ -141,7 +154,7 @@ def _unknown(found: Sequence[Call]) -> int:
 
 def _per_1k(found: Sequence[Call]) -> Number:
     cost = spend(found)
-    return divided(None if cost is None else cost * 1000, tokens(found, "input_tokens", "output_tokens"))
+    return divided(None if cost is None else cost * 1000, both(found))
 
 
 _UNTAGGED = _spent(lambda c: c.started.team is None or c.started.feature is None)
@@ -153,7 +166,7 @@ MEASURES: Mapping[str, _AT_ALL] = {
     "month_usd": spend,
     "requests": requests,
     "attempts": len,
-    "tokens": lambda f: tokens(f, "input_tokens", "output_tokens"),
+    "tokens": both,
     "per_request_usd": lambda f: divided(spend(f), requests(f)),
     "per_1k_tokens_usd": _per_1k,
     "failed_usd": _spent(lambda c: c.status != "ok"),
@@ -164,12 +177,10 @@ MEASURES: Mapping[str, _AT_ALL] = {
     "unknown_attempts": _unknown,
     "cache_saved_usd": saved("uncached_usd"),
     "routing_saved_usd": saved("reference_usd"),
-    "input_uncached": lambda f: (
-        tokens(f, "input_tokens") - tokens(f, "cache_read_tokens", "cache_write_tokens")
-    ),
+    "input_uncached": lambda f: without(f, "input_tokens", "cache_read_tokens", "cache_write_tokens"),
     "cache_read": lambda f: tokens(f, "cache_read_tokens"),
     "cache_write": lambda f: tokens(f, "cache_write_tokens"),
-    "output_visible": lambda f: tokens(f, "output_tokens") - tokens(f, "reasoning_tokens"),
+    "output_visible": lambda f: without(f, "output_tokens", "reasoning_tokens"),
     "reasoning": lambda f: tokens(f, "reasoning_tokens"),
     "failed_share": lambda f: divided(ended(f, "failed", "lost"), len(f)),
     "again_share": lambda f: divided(len(f) - requests(f), len(f)),

@@ -140,8 +140,8 @@ def _insert(ledger: Ledger, events: Sequence[Contract], token: str) -> None:
 SUMS = """
 countIf(number = 1), count(), countIf(status = 'running'), countIf(status = 'ok'),
 countIf(status = 'failed'), countIf(status = 'cancelled'), countIf(status = 'lost'),
-sum(ifNull(input_tokens, 0)), sum(ifNull(output_tokens, 0)), sum(ifNull(cache_read_tokens, 0)),
-sum(ifNull(cache_write_tokens, 0)), sum(ifNull(reasoning_tokens, 0)),
+sum(input_tokens), sum(output_tokens), sum(cache_read_tokens),
+sum(cache_write_tokens), sum(reasoning_tokens),
 sum(ifNull(cost_usd, 0)), countIf(isNull(cost_usd)),
 countIf(estimated), sumIf(ifNull(cost_usd, 0), estimated),
 sumIf(ifNull(cost_usd, 0), status != 'ok'), sumIf(ifNull(cost_usd, 0), number > 1),
