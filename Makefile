@@ -66,6 +66,15 @@ schemas: .venv/.installed-dev ## write the JSON schemas of the events, and the a
 golden: .venv/.installed-dev ## write the goldens of all providers again
 	$(BIN)/python scripts/provider_goldens.py
 
+.PHONY: dashboards
+dashboards: .venv/.installed-dev ## write Grafana's dashboards again
+	$(BIN)/python -m scripts.dashboards
+
+.PHONY: dashboards-test
+dashboards-test: .venv/.installed-dev ## run every query of every dashboard and alert on a seeded ledger
+	$(BIN)/pytest -m "not proof" tests/unit/grafana tests/integration/ledger/test_ledger_dashboards.py \
+		tests/integration/ledger/test_ledger_alert_rules.py
+
 .PHONY: lint
 lint: .venv/.installed-dev ## ruff, formatting and file sizes
 	$(BIN)/ruff check .

@@ -210,6 +210,33 @@ def test_budgets_and_alerts_are_told(stack: Stack) -> None:
     assert "since" in refused(stack, "alerts --since yesterday")
 
 
+def test_costs_come_by_many_names_and_in_three_formats(stack: Stack) -> None:
+    becomes(stack, stack.key, 200)
+    until = time.monotonic() + 10
+    while not asked(stack, "costs --by hour --since 1h"):
+        assert time.monotonic() < until
+    for by in (
+        "model",
+        "provider",
+        "team",
+        "feature",
+        "route",
+        "key",
+        "provider_key",
+        "day",
+        "hour",
+        "minute",
+    ):
+        assert asked(stack, f"costs --by {by} --since 1h"), by
+    assert asked(stack, "costs --by key --since 2h --until 1h") == []
+    heading, *rows = done(stack, "costs --by team --format csv").splitlines()
+    assert heading.startswith("team,requests,attempts,ok,")
+    assert heading.endswith(",failed_usd,retried_usd,estimated_usd,cache_saved_usd,routing_saved_usd")
+    assert rows
+    assert "failed usd" in done(stack, "costs --by team --waste --savings --bars")
+    assert "until" in refused(stack, "costs --until tomorrow")
+
+
 async def test_an_identity_that_was_lost_comes_back_from_its_backup(
     make_stack: Callable[..., Stack], tmp_path: Path
 ) -> None:

@@ -1,7 +1,9 @@
-"""Rows to text: plain tables and JSON. Pure. What is unknown is shown as such, never as zero."""
+"""Rows to text: plain tables, JSON and CSV. Pure. What is unknown is shown as such, never as zero."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -63,6 +65,26 @@ def with_times(row: Row) -> Row:
 def as_json(value: object) -> str:
     """JSON as it came, indented."""
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def as_csv(
+    names: Sequence[str], numbers: Sequence[str], rows: Iterable[Row], optional: frozenset[str]
+) -> str:
+    """CSV with a heading, for programs and spreadsheets; no name is taken for a formula by these."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow((*names, *numbers))
+    for row in rows:
+        told = [
+            "" if name in optional and row.get(name) is None else _no_formula(cell(row.get(name)))
+            for name in names
+        ]
+        writer.writerow((*told, *(cell(row.get(name)) for name in numbers)))
+    return out.getvalue().rstrip("\n")
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _number(value: object) -> bool:

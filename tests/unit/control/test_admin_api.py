@@ -129,6 +129,18 @@ async def test_costs_become_a_question(api: Api, ledger: Ledger) -> None:
     ]
 
 
+async def test_costs_may_end_before_now(api: Api, ledger: Ledger) -> None:
+    query = "by=provider_key&since=2026-01-02T03:04:05Z&until=2026-01-02T03:04:06Z"
+
+    assert (await call(api, "/v1/costs", query))[0] == 200
+    assert ledger.asked[-1].query == CostsQuery(
+        by="provider_key", since_ms=1767323045000, until_ms=1767323046000
+    )
+    status, body = await call(api, "/v1/costs", "until=tomorrow")
+    assert status == 400
+    assert body["error"]["message"].startswith("until: ")
+
+
 async def test_a_span_counts_back_from_now(api: Api, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keyrail_control.api.ledger.now_ms", lambda: 10_000_000_000)
     for span, back in (("30m", 1_800_000), ("1h", 3_600_000), ("7d", 604_800_000)):
