@@ -11,7 +11,7 @@ import pytest
 from hypothesis import settings
 from support.openbao import NO_SERVER
 
-RANDOM_KEY = re.compile(r"kr_\W?\w?[a-z0-9]{8}_", re.IGNORECASE)
+RANDOM_KEY = re.compile(r"\bage1[a-z0-9]{58}|kr_\W?\w?[a-z0-9]{8}_", re.IGNORECASE)
 RANDOM_HASH = re.compile(r"[0-9a-f]{63,64}", re.IGNORECASE)
 
 settings.register_profile("ci", derandomize=True)

@@ -32,7 +32,7 @@ class Durable:
     name: str
     stream: str
     subject: str
-    ack_wait_s: float = 30.0
+    ack_wait_s: float = 20.0
     max_ack_pending: int = 8_000
 
 

@@ -42,7 +42,8 @@ def csv_source(columns: set[str]) -> str | None:
 def page_source(page: Mapping[str, Any]) -> str:
     """Usage or costs, by the first result; a page without any is of usage."""
     for bucket in page["data"]:
-        for result in bucket.get("results") or () if isinstance(bucket, dict) else ():
+        results = bucket.get("results") if isinstance(bucket, dict) else None
+        for result in results if isinstance(results, list) else ():
             return COSTS if "amount" in result else USAGE
     return USAGE
 

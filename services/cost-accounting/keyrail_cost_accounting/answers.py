@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
@@ -34,6 +35,17 @@ log = logging.getLogger(__name__)
 
 PATIENCE_S = 9.0
 """Those who ask wait for ten seconds: a ledger that hangs is an answer too."""
+LookUp = (
+    CostsQuery
+    | AttemptsQuery
+    | AlertsQuery
+    | SpendQuery
+    | HoldQuery
+    | ContentQuery
+    | ReportLinesQuery
+    | KeySumsQuery
+    | PricesQuery
+)
 THREADS = 4
 """As many as there are questions at a time."""
 
@@ -41,8 +53,16 @@ THREADS = 4
 class Answers:
     """Asks the ledger. Each question takes a thread for as long as its query runs."""
 
-    def __init__(self, ledger: Ledger, deletions: Deletions, terms: Terms) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        deletions: Deletions,
+        terms: Terms,
+        caught_up: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`caught_up`: whether all events that have come are in the ledger."""
         self._ledger = ledger
+        self._caught_up = caught_up
         self._threads = ThreadPoolExecutor(THREADS, "question")
         self._deletions = deletions
         self._slices = Slices(ledger, terms)
@@ -75,9 +95,26 @@ class Answers:
         return page.encode()
 
     def _page(self, query: Immediate) -> LedgerPage:
+        if isinstance(query, HoldQuery) and not self._caught_up():
+            # what it asks for may be among the events that wait: an answer now would forget what was spent
+            return LedgerPage(error="the ledger has not all events yet")
         match query:
             case RequestQuery():
                 return self._request(query)
+            case ContentsQuery():
+                return content_queries.page(self._rows(content_queries.listed(query)))
+            case StoreReport():
+                return reports.store(self._ledger, query)
+            case RepriceQuery():
+                return self._slices.reprice(query)
+            case WhatIfQuery():
+                return self._slices.what_if(query)
+            case _:
+                return self._looked_up(query)
+
+    def _looked_up(self, query: LookUp) -> LedgerPage:
+        """What one statement answers."""
+        match query:
             case CostsQuery():
                 return queries.page(query, self._rows(costs.costs(query, now_ms())))
             case AttemptsQuery():
@@ -88,26 +125,19 @@ class Answers:
                 return LedgerPage(rows=self._rows(spending.spend(query)))
             case HoldQuery():
                 return LedgerPage(rows=self._rows(spending.hold(query)))
-            case ContentsQuery():
-                statement = content_queries.listed(query)
-                return content_queries.page(self._rows(statement)) if statement else LedgerPage()
             case ContentQuery():
-                statement = content_queries.piece(query)
-                return LedgerPage(rows=self._rows(statement)) if statement else LedgerPage()
-            case StoreReport():
-                return reports.store(self._ledger, query)
+                return LedgerPage(rows=self._rows(content_queries.piece(query)))
             case ReportLinesQuery():
                 return reports.page(self._rows(reports.lines(query)))
             case KeySumsQuery():
                 return reports.page(self._rows(reports.sums(query)))
             case PricesQuery():
                 return price_queries.page(query, self._rows(price_queries.history(query)))
-            case RepriceQuery():
-                return self._slices.reprice(query)
-            case WhatIfQuery():
-                return self._slices.what_if(query)
 
-    def _rows(self, statement: Statement) -> list[dict[str, Json]]:
+    def _rows(self, statement: Statement | None) -> list[dict[str, Json]]:
+        """None: there can be none."""
+        if statement is None:
+            return []
         return self._ledger.ask(statement.sql, statement.parameters)
 
     def _request(self, query: RequestQuery) -> LedgerPage:

@@ -73,7 +73,9 @@ class CostAccounting:
             ContentIntake(contents, metrics),
         )
         self._prices = PriceBook(bus, ledger)
-        answers = Answers(ledger, Deletions(contents, bus.js), self._prices.terms)
+        answers = Answers(
+            ledger, Deletions(contents, bus.js), self._prices.terms, lambda: self._consumer.caught_up
+        )
         self._questions = serve_questions(bus.nc, answers.answer)
         self._sweeper = Sweeper(
             bus.nc,

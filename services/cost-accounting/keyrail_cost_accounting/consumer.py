@@ -46,7 +46,7 @@ class Pace:
     idle_s: float = 30.0
     retry_s: float = 0.2
     retry_most_s: float = 5.0
-    progress_s: float = 10.0
+    progress_s: float = 5.0
 
 
 class Consumer:

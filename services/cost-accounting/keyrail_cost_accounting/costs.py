@@ -136,7 +136,8 @@ def _dirty(tenant: bool) -> str:
     """Found once for the whole statement: else a minute could be in two parts of it, or in none."""
     return (
         "WITH (SELECT groupUniqArray(toStartOfMinute(a.started_at)) FROM attempts AS a"
-        f" WHERE {NEW_ROWS} AND {_started(tenant)} AND a.started_at >= {moment('oldest', 'started_at')}) AS dirty_minutes,"
+        f" WHERE {NEW_ROWS} AND {_started(tenant)} AND a.started_at >= {moment('oldest', 'started_at')})"
+        " AS dirty_minutes,"
         " arrayDistinct(arrayMap(x -> toStartOfHour(x), dirty_minutes)) AS dirty_hours,"
         " arrayDistinct(arrayMap(x -> toStartOfDay(x), dirty_minutes)) AS dirty_days"
     )

@@ -72,7 +72,7 @@ class Inserts:
         return await self._until_done(table, lambda: self._search(table, rows, token))
 
     async def patiently(self, what: str, work: Callable[[], T]) -> T:
-        """Do what blocks, on the thread of inserts, until it is done. Raises LedgerUnavailable when stopped."""
+        """Do what blocks, on the thread of inserts, until done. Raises LedgerUnavailable once stopped."""
         loop = asyncio.get_running_loop()
         return await self._until_done(what, lambda: loop.run_in_executor(self._thread, work))
 

@@ -9,7 +9,7 @@ from keyrail.contracts.base import Json
 from keyrail.contracts.ledger import PAGE, LedgerPage
 from keyrail.contracts.repricing import PricesQuery
 from keyrail_cost_accounting.queries import BadCursor
-from keyrail_cost_accounting.statement import Statement
+from keyrail_cost_accounting.statement import Parameters, Statement
 from keyrail_cost_accounting.versions import ANY_MODEL, RATES
 
 _PAGE: Final = min(PAGE, 1_000)  # some 600 bytes each
@@ -29,7 +29,7 @@ RECORDED: Final = Statement(
 
 def history(query: PricesQuery) -> Statement:
     """Versions of a model's price, oldest first. Raises BadCursor."""
-    parameters: dict[str, str | int | list[str]] = {
+    parameters: Parameters = {
         "provider": query.provider,
         "models": [query.model, ANY_MODEL],
     }

@@ -98,18 +98,9 @@ def plan(attempts: Iterable[Attempt], view: ConfigView) -> Plan:
 
 def price(attempt: Attempt, view: ConfigView) -> Price:
     """What a worker would say if the attempt ended now, at the prices of when it began."""
-    at_ms, provider = attempt.started_ms, attempt.provider
-    terms = view.providers.get(provider)
-    new = cost.price(provider, attempt.model, attempt.usage, at_ms, terms, view.revision)
-    provider, _, model = (attempt.reference or "").partition("/")
-    if not model:
-        return new
-    # what the provider reported is of the model that did answer
-    usage, terms = attempt.usage.replace(raw=None), view.providers.get(provider)
-    if provider != attempt.provider:
-        usage = usage.replace(served_tier=None, region=None)
-    there = cost.price(provider, model, usage, at_ms, terms, view.revision)
-    return new.replace(reference_usd=there.cost_usd)
+    return cost.compared(
+        attempt.provider, attempt.model, attempt.usage, attempt.started_ms, view, attempt.reference
+    )
 
 
 def _differs(old: Price, new: Price) -> bool:

@@ -39,25 +39,8 @@ def price(started: AttemptStarted, course: Course, view: ConfigView) -> Price:
     billed = course.written and (course.http_status is None or course.http_status < 400)
     if not billed:
         return NOT_BILLED
-    terms = view.providers.get(started.provider)
-    paid = cost.price(started.provider, started.model, course.usage, started.started_ms, terms, view.revision)
-    reference = started.reference
-    if reference is None:
-        return paid
-    other, _, model = reference.partition("/")
-    if other == started.provider and model == started.model:
-        there = paid.cost_usd
-    else:
-        there = cost.elsewhere(
-            reference, started.provider, course.usage, started.started_ms, view.providers.get(other)
-        )
-    # Not `replace`, which takes three times as long.
-    return Price(
-        cost_usd=paid.cost_usd,
-        source=paid.source,
-        version=paid.version,
-        uncached_usd=paid.uncached_usd,
-        reference_usd=there,
+    return cost.compared(
+        started.provider, started.model, course.usage, started.started_ms, view, started.reference
     )
 
 

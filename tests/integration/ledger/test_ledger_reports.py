@@ -11,6 +11,8 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from nats.aio.client import Client
+from nats.js import JetStreamContext
 
 from keyrail.contracts.base import new_id
 from keyrail.contracts.ledger import PAGE, LedgerPage, LedgerQuery, Question
@@ -26,6 +28,7 @@ from keyrail.reconciliation import comparison, shown, totals
 from keyrail.reconciliation.comparison import Comparison
 from keyrail_cost_accounting import blocks, rows, wire
 from keyrail_cost_accounting.answers import Answers
+from keyrail_cost_accounting.content_deletion import Deletions
 from keyrail_cost_accounting.ledger import ClickHouse
 
 D = Decimal
@@ -34,6 +37,11 @@ DAYS = 30
 PRICES = {"gpt-5.4-mini": (D("0.75"), D("4.5")), "gpt-5.4": (D("2.5"), D("15"))}
 WRONG_SINCE = date(2026, 11, 21)  # from here on gpt-5.4 is billed with a discount that nobody configured
 MILLION = 1_000_000
+
+
+def answers(ledger: ClickHouse) -> Answers:
+    """Nobody deletes contents here, or asks for prices."""
+    return Answers(ledger, Deletions(ledger, JetStreamContext(Client())), lambda: None)
 
 
 @pytest.fixture
@@ -168,7 +176,7 @@ def report(calls: list[Call]) -> list[ReportLine]:
 
 
 async def asked(ledger: ClickHouse, question: Question) -> LedgerPage:
-    page = LedgerPage.decode(await Answers(ledger).answer(LedgerQuery(query=question).encode()))
+    page = LedgerPage.decode(await answers(ledger).answer(LedgerQuery(query=question).encode()))
     assert page.error is None, page.error
     return page
 
@@ -314,6 +322,6 @@ async def test_a_line_that_no_column_holds_is_refused(
 ) -> None:
     line = ReportLine(day="2026-11-01", kind="both", source="s").replace(**changes)
     query = StoreReport(provider="openai", import_id=str(UUID(int=1)), imported_ms=1, lines=[line])
-    page = LedgerPage.decode(await Answers(reports).answer(LedgerQuery(query=query).encode()))
+    page = LedgerPage.decode(await answers(reports).answer(LedgerQuery(query=query).encode()))
     assert page.error == "the question cannot be read"
     assert await stored(reports) == []
