@@ -49,7 +49,7 @@ def page_source(page: Mapping[str, Any]) -> str:
     for bucket in page["data"]:
         results = bucket.get("results") if isinstance(bucket, dict) else None
         for result in results if isinstance(results, list) else ():
-            return COSTS if "amount" in result else USAGE
+            return COSTS if isinstance(result, dict) and "amount" in result else USAGE
     return USAGE
 
 

@@ -2,7 +2,8 @@
 -- Run it in the ledger's database, by `keyrail migrate --access` or by hand, as a user who may create roles and has what it
 -- grants. After a release that brings a table, run it again.
 
--- cost-accounting. No DDL: migrations are run by somebody else. It can put contents in and delete them, not read them.
+-- cost-accounting. No DDL: migrations are run by somebody else. What it reads of contents is sealed:
+-- it hands them to control, for who holds the tenant's key.
 CREATE ROLE IF NOT EXISTS keyrail_writer;
 GRANT SELECT ON migrations TO keyrail_writer;
 GRANT SELECT, INSERT ON attempts TO keyrail_writer;
@@ -14,7 +15,8 @@ GRANT SELECT, INSERT ON costs_day TO keyrail_writer;
 GRANT SELECT, INSERT ON rollups TO keyrail_writer;
 GRANT SELECT, INSERT ON prices TO keyrail_writer;
 GRANT SELECT, INSERT ON provider_reports TO keyrail_writer;
-GRANT INSERT, ALTER DELETE ON contents TO keyrail_writer;
+GRANT SELECT, INSERT, ALTER DELETE ON contents TO keyrail_writer;
+GRANT SELECT, INSERT ON contents_deleted TO keyrail_writer;
 
 -- Dashboards and people: everything about money and reliability, nothing of what was asked or answered. Queries end after a
 -- minute; a query may ask for another limit of its own, and for less threads.

@@ -76,6 +76,7 @@ class World:
             "KEYRAIL_NATS_USER": "cost-accounting",
             "KEYRAIL_NATS_PASSWORD_FILE": str(password),
             "KEYRAIL_LEDGER": self.clickhouse.url,
+            "KEYRAIL_LEDGER_MIGRATE": "auto",
         }
         with (self._folder / "log").open("ab") as sink:
             child = subprocess.Popen(

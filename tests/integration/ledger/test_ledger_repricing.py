@@ -36,7 +36,8 @@ def view(revision: int, **prices: tuple[int, int]) -> ConfigView:
 
 
 def attempt(at: int, model: str = "a", cost: str | None = "1", **changes: object) -> AttemptSettled:
-    """Settled, at `BEGIN + at` ms; 100 tokens in, 10 out."""
+    """Settled, at `BEGIN + at` ms; 100 tokens in, 10 out, nothing cached."""
+    usd = None if cost is None else Decimal(cost)
     of_start = {"provider", "reference", "route", "team", "tenant", "attempt_id"}
     start = {
         "attempt_id": new_id(), "request_id": new_id(), "epoch": 1, "hop": 0, "tenant": "acme",
@@ -51,7 +52,7 @@ def attempt(at: int, model: str = "a", cost: str | None = "1", **changes: object
         "finish": "stop",
         "upstream_id": "up",
         "usage": Usage(input_tokens=100, output_tokens=10, raw={"prompt_tokens": 100}),
-        "price": Price(cost_usd=None if cost is None else Decimal(cost), source="configured", version="1"),
+        "price": Price(cost_usd=usd, source="configured", version="1", uncached_usd=usd),
         "first_byte_ms": 7,
         "duration_ms": 1_200,
         "settled_ms": BEGIN + at + 1_200,
