@@ -39,7 +39,7 @@ demo: .venv/.installed-dev ## see it work: answers, streams, fallback, weights, 
 
 .PHONY: test
 test: .venv/.installed-dev ## run the test suite
-	$(BIN)/pytest -m "not proof" -n 2 --dist loadfile
+	$(BIN)/pytest -m "not proof" -n 3 --dist loadfile
 
 .PHONY: openbao
 openbao: .venv/.installed-dev ## build a real server with Vault's API for the tests, once
@@ -72,7 +72,7 @@ dashboards: .venv/.installed-dev ## write Grafana's dashboards again
 
 .PHONY: dashboards-test
 dashboards-test: .venv/.installed-dev ## run every query of every dashboard and alert on a seeded ledger
-	$(BIN)/pytest -m "not proof" tests/unit/grafana tests/integration/ledger/test_ledger_dashboards.py \
+	$(BIN)/pytest tests/unit/grafana tests/integration/ledger/test_ledger_dashboards.py \
 		tests/integration/ledger/test_ledger_alert_rules.py
 
 .PHONY: lint

@@ -22,7 +22,7 @@ from keyrail.reconciliation.comparison import Comparison
 from keyrail.reconciliation.parsed import MOST_BYTES, NotAReport, Parsed, summary
 from keyrail.reconciliation.reader import read
 from keyrail.reconciliation.split import CLASSES
-from keyrail_cli import client, fetching, render
+from keyrail_cli import client, render
 from keyrail_cli.commands import CommandError, name
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def run(options: argparse.Namespace) -> None:
     with client.connect() as admin:
         reports = [_opened(file) for file in options.files]
         if options.fetch:
+            from keyrail_cli import fetching  # costs every other command 0.2 s
+
             reports += fetching.fetched(options.provider, options.since, options.until)
         _import(admin, options, reports, told)
         found = _compared(admin, options, told)

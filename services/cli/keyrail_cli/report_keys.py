@@ -6,14 +6,14 @@ import argparse
 import asyncio
 from typing import TYPE_CHECKING, Final
 
-from keyrail.keys import report_keys
 from keyrail.keys.base import check_value
 from keyrail.keys.secret import Secret
 from keyrail.reconciliation.asking import BASES
-from keyrail_cli import fetching, hidden, render
+from keyrail_cli import hidden, render
 from keyrail_cli.keys import KeysParser
 
 if TYPE_CHECKING:
+    from keyrail.keys.report_settings import ReportKeySettings
     from keyrail_cli.commands import Commands, Parser
 
 ABOUT: Final = """\
@@ -52,7 +52,7 @@ def _provider(verb: Parser) -> None:
 
 def run_add(options: argparse.Namespace) -> None:
     """Store a key. Raises CommandError and KeyStoreError."""
-    settings = fetching.settings()
+    settings = _settings()
     value = hidden.value(f"the admin key of {options.provider} (not shown): ")
     check_value(value, 1)
     asyncio.run(_add(settings, options.provider, value))
@@ -61,27 +61,40 @@ def run_add(options: argparse.Namespace) -> None:
 
 def run_remove(options: argparse.Namespace) -> None:
     """Remove a key. Raises CommandError and KeyStoreError."""
-    asyncio.run(_remove(fetching.settings(), options.provider))
+    asyncio.run(_remove(_settings(), options.provider))
     _say(options, "removed")
 
 
 def run_list(options: argparse.Namespace) -> None:
     """Print the providers. Raises CommandError and KeyStoreError."""
-    rows: list[render.Row] = [{"provider": each} for each in asyncio.run(_providers(fetching.settings()))]
+    rows: list[render.Row] = [{"provider": each} for each in asyncio.run(_providers(_settings()))]
     print(render.as_json(rows) if options.json else render.table(("provider",), rows))
 
 
-async def _add(settings: report_keys.ReportKeySettings, provider: str, value: Secret) -> None:
+def _settings() -> ReportKeySettings:
+    """Raises CommandError."""
+    from keyrail_cli import fetching  # costs every other command 0.2 s
+
+    return fetching.settings()
+
+
+async def _add(settings: ReportKeySettings, provider: str, value: Secret) -> None:
+    from keyrail.keys import report_keys
+
     async with report_keys.opened(settings) as store:
         await store.put(provider, value)
 
 
-async def _remove(settings: report_keys.ReportKeySettings, provider: str) -> None:
+async def _remove(settings: ReportKeySettings, provider: str) -> None:
+    from keyrail.keys import report_keys
+
     async with report_keys.opened(settings) as store:
         await store.remove(provider)
 
 
-async def _providers(settings: report_keys.ReportKeySettings) -> list[str]:
+async def _providers(settings: ReportKeySettings) -> list[str]:
+    from keyrail.keys import report_keys
+
     async with report_keys.opened(settings) as store:
         return await store.providers()
 

@@ -22,13 +22,9 @@ from test_ledger_events import (
     started,
     total,
 )
-from test_ledger_events import test_a_column_that_a_later_release_adds_stops_no_insert as test_later_column
-from test_ledger_events import test_costs_are_grouped_and_exact as test_costs
 from test_ledger_events import test_events_become_rows_that_answer_questions as test_events
-from test_ledger_events import test_more_attempts_than_a_page_are_all_listed as test_pages
 from test_ledger_events import test_poison_goes_to_the_dead_letters_and_the_rest_goes_on as test_poison
 from test_ledger_events import test_redelivered_reordered_and_duplicated_events_change_nothing as test_chaos
-from test_ledger_events import test_values_are_parameters_and_never_sql as test_parameters
 from test_ledger_refused import failures
 from test_ledger_refused import (
     test_a_row_that_the_engine_refuses_is_put_aside_and_its_batch_goes_on as test_refused,
@@ -46,11 +42,7 @@ from keyrail_cost_accounting.settings import Settings
 
 __all__ = [
     "test_chaos",
-    "test_costs",
     "test_events",
-    "test_later_column",
-    "test_pages",
-    "test_parameters",
     "test_poison",
     "test_refused",
 ]
