@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from keyrail.reconciliation import fields
+from keyrail.reconciliation import buckets, fields
 from keyrail.reconciliation.parsed import Amounts, Identity, Misread
 
 USAGE: Final = "openai-usage"
@@ -41,18 +41,12 @@ def csv_source(columns: set[str]) -> str | None:
 
 def page_source(page: Mapping[str, Any]) -> str:
     """Usage or costs, by the first result; a page without any is of usage."""
-    for bucket in page["data"]:
-        results = bucket.get("results") if isinstance(bucket, dict) else None
-        for result in results if isinstance(results, list) else ():
-            return COSTS if isinstance(result, dict) and "amount" in result else USAGE
-    return USAGE
+    return COSTS if buckets.of_money(page) else USAGE
 
 
 def bucket(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """The results of a bucket as rows of the CSV."""
-    for result in found.get("results") or ():
-        if not isinstance(result, dict):
-            raise Misread("a result is not an object")
+    for result in buckets.results(found):
         amount = result.get("amount")
         money = amount if isinstance(amount, dict) else {}
         yield {
