@@ -23,6 +23,7 @@ def grown(requests: int, folder: Path) -> dict[str, float]:
     return {service: growth(memory, service) / MB for service in (*PER_REQUEST, "nats-server")}
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(180)
 def test_what_a_request_took_is_given_back(tmp_path: Path) -> None:
     """A leak of 3 kB a request would show as 9 MB."""

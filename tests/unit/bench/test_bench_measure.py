@@ -26,7 +26,7 @@ def test_direct_is_measured_on_the_mock_that_serves_it(tmp_path: Path) -> None:
         found = measure(target, PLAN[1:], tmp_path)
     assert found.problems == []
     assert found.loads["burst"].outcome.events == found.loads["burst"].outcome.answered * EVENTS > 0
-    assert found.loads["burst"].cpu_us["mock"] > 0
+    assert sum(load.cpu_us["mock"] for load in found.loads.values()) > 0  # a burst may end within a tick
     assert found.pss_after["mock"] > 1_000_000
 
 
