@@ -39,7 +39,7 @@ demo: .venv/.installed-dev ## see it work: answers, streams, fallback, weights, 
 
 .PHONY: test
 test: .venv/.installed-dev ## run the test suite
-	$(BIN)/pytest -m "not proof" -n 3 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "not proof" -n 3 --dist loadfile
 
 .PHONY: openbao
 openbao: .venv/.installed-dev ## build a real server with Vault's API for the tests, once
