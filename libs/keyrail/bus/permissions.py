@@ -60,6 +60,7 @@ def _consume(durable: Durable) -> tuple[str, ...]:
 
 _EVERYONE_PUBLISHES = (f"{subjects.inbox_prefix('control')}.>",)  # answers to a metrics question
 _INGRESS_INBOX = f"{subjects.inbox_prefix('ingress')}.>"
+_RACER_INBOX = f"{subjects.inbox_prefix('racer')}.>"
 
 
 def _service(name: str, publish: tuple[str, ...], subscribe: tuple[str, ...]) -> Permissions:
@@ -88,12 +89,20 @@ SERVICES: dict[str, Permissions] = {
         publish=(
             subjects.CALLS,
             subjects.CALLS_TO,
+            subjects.RACES,
+            subjects.RACES_TO,
             _INGRESS_INBOX,
             subjects.EVENT_ALERT,
+            subjects.EVENT_ROUTED,
             subjects.LEDGER,
             *_watch(streams.CONFIG),
             *_watch(streams.KEYS),
             *_watch(streams.KEY_HEALTH),
+            *_watch(streams.TARGET_HEALTH),
+            *_watch(streams.WINDOWS),
+            *_watch(streams.SCORES),
+            *_watch(streams.MEASURES),
+            *_write(streams.MEASURES),
             *_change(streams.BUDGETS),
         ),
         subscribe=(
@@ -101,6 +110,8 @@ SERVICES: dict[str, Permissions] = {
             subjects.REQUESTS_TO,
             subjects.settled("*"),
             subjects.alive("provider-worker"),
+            subjects.alive("racer"),
+            subjects.EVENT_ATTEMPT,  # how fast targets are, and how often they fail
         ),
     ),
     "provider-worker": _service(
@@ -116,6 +127,11 @@ SERVICES: dict[str, Permissions] = {
             *_watch(streams.KEYS),
             *_watch(streams.KEY_HEALTH),
             *_write(streams.KEY_HEALTH),
+            *_watch(streams.TARGET_HEALTH),
+            *_write(streams.TARGET_HEALTH),
+            *_watch(streams.WINDOWS),
+            *_write(streams.WINDOWS),
+            _RACER_INBOX,
         ),
         subscribe=(
             f"{subjects.CALLS} provider-worker",
@@ -123,6 +139,25 @@ SERVICES: dict[str, Permissions] = {
             subjects.CALLS_TO,
             subjects.cancel("*"),
             subjects.alive("ingress"),
+            subjects.alive("racer"),
+        ),
+    ),
+    "racer": _service(
+        "racer",
+        publish=(
+            subjects.CALLS,
+            subjects.CALLS_TO,
+            _INGRESS_INBOX,
+            subjects.cancel("*"),
+            subjects.settled("*"),
+            *_watch(streams.CONFIG),
+        ),
+        subscribe=(
+            f"{subjects.RACES} racer",
+            subjects.RACES_TO,
+            subjects.cancel("*"),
+            subjects.alive("ingress"),
+            subjects.alive("provider-worker"),
         ),
     ),
     "cost-accounting": _service(
@@ -159,6 +194,9 @@ SERVICES: dict[str, Permissions] = {
             *_write(streams.TOKENS),
             *_write(streams.KEYS),
             *_write(streams.BUDGETS),
+            *_watch(streams.SCORES),
+            *_write(streams.SCORES),
+            subjects.EVENT_VERDICT,
         ),
         subscribe=(subjects.ALIVE,),
     ),

@@ -8,7 +8,7 @@ from typing import Literal
 from keyrail.contracts.base import Contract
 from keyrail.contracts.budgets import Budget, Limits
 from keyrail.contracts.quirks import Quirks
-from keyrail.contracts.slips import Dialect, Strategy, Target, Timeouts
+from keyrail.contracts.slips import CacheMode, Dialect, Strategy, Target, Timeouts
 
 UnknownPrice = Literal["refuse", "allow"]
 Auth = Literal["bearer", "x-api-key", "api-key", "x-goog-api-key"]
@@ -75,25 +75,85 @@ class Contents(Contract, frozen=True, kw_only=True):
 
 
 class TenantConfig(Contract, frozen=True, kw_only=True):
-    """What a tenant may spend, its teams by name, and whether contents are kept."""
+    """What a tenant may spend, its teams by name, and whether contents are kept.
+
+    `providers`: where its requests may go; empty: everywhere. `cache`: whether answers may be kept at all.
+    """
 
     budgets: tuple[Budget, ...] = ()
     teams: dict[str, TeamConfig] = {}
     contents: Contents | None = None
+    providers: tuple[str, ...] = ()
+    cache: bool = True
+
+
+class Abilities(Contract, frozen=True, kw_only=True):
+    """What a target can do; None: unknown, which closes no gate. `window`: tokens in and out together."""
+
+    tools: bool | None = None
+    vision: bool | None = None
+    json_schema: bool | None = None
+    window: int | None = None
 
 
 class WeightedTarget(Contract, frozen=True, kw_only=True):
-    """A target of a route. Weights count only in weighted routes."""
+    """A target of a route. Weights count only in weighted routes.
+
+    `quality`: 0 to 1, what is believed of it before there is any verdict; None: nothing is.
+    """
 
     target: Target
     weight: int = 1
+    quality: float | None = None
+    abilities: Abilities = Abilities()
+
+
+class SmartRule(Contract, frozen=True, kw_only=True):
+    """How a smart route chooses: the target that is best by `prefer` of those that are, with `confidence`, at
+    least `bar` times as good as the reference.
+
+    `mass`: how many verdicts a quality out of the configuration weighs as much as. `neighbours`: whether
+    prompts like this one count.
+    """
+
+    prefer: Literal["cost", "latency"] = "cost"
+    bar: float = 0.95
+    confidence: float = 0.8
+    mass: float = 8.0
+    neighbours: bool = True
+
+
+class RaceRule(Contract, frozen=True, kw_only=True):
+    """How a route races. `delay_s` None: what is predicted for the request, at `quantile` of what was
+    measured.
+
+    `extra_spend`: of what its served answers cost, the share that losers may cost on top. See slips.Race.
+    """
+
+    mode: Literal["first", "first_complete", "best", "hedge"]
+    most: int = 2
+    delay_s: float | None = None
+    quantile: float = 0.95
+    within_s: float = 30.0
+    drain: bool = False
+    extra_spend: float = 0.05
+
+
+class CacheConfig(Contract, frozen=True, kw_only=True):
+    """What of a route is kept; a request's headers may ask for less, or where `mode` is not off for more."""
+
+    mode: CacheMode = "off"
+    ttl_s: int = 300
+    any_temperature: bool = False
 
 
 class RouteConfig(Contract, frozen=True, kw_only=True):
     """A named alias with targets and a strategy.
 
     `unknown_price`: whether a request whose price nobody knows may pass where a hard budget applies.
-    `reference`: what its savings are measured against; None: its first target.
+    `reference`: what its savings are measured against, and a smart route's quality; None: its first target.
+    `race` may stand beside any strategy, which then gives the order. `stick_s`: how long a conversation stays
+    with its target after its last turn; 0: never. `retries`: see slips.Plan.
     """
 
     name: str
@@ -102,6 +162,12 @@ class RouteConfig(Contract, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     unknown_price: UnknownPrice = "refuse"
     reference: Target | None = None
+    smart: SmartRule | None = None
+    race: RaceRule | None = None
+    cache: CacheConfig = CacheConfig()
+    mid_stream: Literal["stop", "continue"] = "stop"
+    stick_s: int = 0
+    retries: int = 1
 
 
 class ConfigView(Contract, frozen=True, kw_only=True):

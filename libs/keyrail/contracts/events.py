@@ -12,9 +12,12 @@ from typing import Literal
 
 from keyrail.contracts.base import Contract
 from keyrail.contracts.failures import FailureKind
+from keyrail.contracts.routing import RequestRouted, VerdictGiven
+from keyrail.contracts.slips import Role
 from keyrail.contracts.usage import Price, Usage
 
 AttemptStatus = Literal["running", "ok", "failed", "cancelled", "lost"]
+Standing = Literal["won", "lost"]
 RequestStatus = Literal["ok", "failed", "cancelled"]
 
 RANK_STARTED = 0
@@ -47,6 +50,7 @@ class AttemptStarted(Contract, frozen=True, kw_only=True, tag_field="event", tag
     held_usd: Decimal | None = None  # the most that this attempt can cost
     number: int = 1  # 1: the first attempt of its request
     reference: str | None = None  # `provider/model` that its route is compared with
+    role: Role = "serve"
 
 
 class AttemptSettled(Contract, frozen=True, kw_only=True, tag_field="event", tag="attempt.settled"):
@@ -65,6 +69,7 @@ class AttemptSettled(Contract, frozen=True, kw_only=True, tag_field="event", tag
     first_content_ms: int | None = None
     duration_ms: int
     settled_ms: int
+    standing: Standing | None = None  # in a race; None: it was in none, or nobody said
 
 
 class RequestFinished(Contract, frozen=True, kw_only=True, tag_field="event", tag="request.finished"):
@@ -107,4 +112,4 @@ class AlertRaised(Contract, frozen=True, kw_only=True, tag_field="event", tag="a
     raised_ms: int
 
 
-Event = AttemptStarted | AttemptSettled | RequestFinished | AlertRaised
+Event = AttemptStarted | AttemptSettled | RequestFinished | AlertRaised | RequestRouted | VerdictGiven

@@ -24,12 +24,19 @@ class Alive(Contract, frozen=True, kw_only=True):
 
 
 class Cancel(Contract, frozen=True, kw_only=True):
-    """Ingress to one worker: stop all attempts of this request up to and including `epoch` and `hop`."""
+    """Ingress or racer to one worker: stop all attempts of this request up to and including `epoch` and
+    `hop`.
+
+    Of a race, with `standing`, it is about the one attempt of `epoch` and `hop`: `won` stops nothing, `lost`
+    stops it, or with `drain` lets it run to its end with nobody to send it to.
+    """
 
     request_id: str
     epoch: int
     hop: int
     reason: str
+    standing: Literal["won", "lost"] | None = None
+    drain: bool = False
 
 
 class HoldSettled(Contract, frozen=True, kw_only=True):

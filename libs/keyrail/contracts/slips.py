@@ -24,16 +24,32 @@ Dialect = Literal[
     "openai-chat", "openai-responses", "anthropic-messages", "gemini-generate", "openai-embeddings"
 ]
 Operation = Literal["generate", "count_tokens"]
-Strategy = Literal["direct", "alias", "fallback", "weighted"]
+Strategy = Literal["direct", "alias", "fallback", "weighted", "cheapest", "fastest", "smart", "race"]
+Role = Literal["serve", "race", "hedge", "continue"]
+"""What an attempt is made for: to serve alone, to race from the start, to race after a delay, or to go on
+with
+an answer that another attempt began."""
+CacheMode = Literal["off", "on", "read", "write"]
 
 
 class Timeouts(Contract, frozen=True, kw_only=True):
-    """Seconds for one upstream call; `total` is for the whole request."""
+    """Seconds for one upstream call; `total` is for the whole request.
+
+    `first_token_s`: of a stream, until its first content; None: no limit of its own.
+    """
 
     connect_s: float = 5.0
     first_byte_s: float = 60.0
+    first_token_s: float | None = None
     between_chunks_s: float = 30.0
     total_s: float = 600.0
+
+
+class CacheAsk(Contract, frozen=True, kw_only=True):
+    """What the client's own headers say of the cache; None: nothing."""
+
+    mode: CacheMode | None = None
+    ttl_s: int | None = None
 
 
 class Facts(Contract, frozen=True, kw_only=True):
@@ -53,6 +69,11 @@ class Facts(Contract, frozen=True, kw_only=True):
     tools: bool = False
     images: bool = False
     json_schema: bool = False
+    json_mode: bool = False  # the answer has to be JSON, with or without a schema
+    conversation: str | None = (
+        None  # a hash of how it began: the same for all turns; see dialects.conversation
+    )
+    cache: CacheAsk | None = None
 
 
 class Target(Contract, frozen=True, kw_only=True):
@@ -62,8 +83,42 @@ class Target(Contract, frozen=True, kw_only=True):
     model: str
 
 
+class Race(Contract, frozen=True, kw_only=True):
+    """How the first targets of a plan race.
+
+    `first`: the first content token wins. `first_complete`: the first whole valid answer. `best`: of all that
+    are there within `within_s`, the best. `hedge`: like `first`, where each further target starts only
+    `delays_s` after the one before it, or at once when that one failed. `most`: how many targets may run at
+    once.
+    `drain`: losers run to their end, unread, so that their usage is exact; otherwise they are cancelled at
+    once. `extra_usd`: what is left of the route's budget for losers; None: unknown, so that at most a hedge
+    whose cost is known may start.
+    """
+
+    mode: Literal["first", "first_complete", "best", "hedge"]
+    most: int = 2
+    delays_s: tuple[float, ...] = ()
+    within_s: float = 30.0
+    drain: bool = False
+    extra_usd: Decimal | None = None
+    most_usd: tuple[Decimal | None, ...] = ()  # the most that each target of the plan can cost
+
+
+class CacheRule(Contract, frozen=True, kw_only=True):
+    """What applies to this request, its own headers heard. `any_temperature`: sampled answers are kept
+    too."""
+
+    mode: CacheMode
+    ttl_s: int = 300
+    any_temperature: bool = False
+
+
 class Plan(Contract, frozen=True, kw_only=True):
-    """The router's answer: ordered targets and why."""
+    """The router's answer: ordered targets and why.
+
+    `retries`: how often a target may be asked again after a failure that passes by itself, once no other
+    target is left. `windows`: tokens that each target takes in all, None where nobody knows.
+    """
 
     strategy: Strategy
     targets: tuple[Target, ...]
@@ -72,6 +127,11 @@ class Plan(Contract, frozen=True, kw_only=True):
     revision: int = 0
     reference: Target | None = None  # what the route's savings are measured against
     timeouts: Timeouts = Timeouts()
+    retries: int = 0
+    windows: tuple[int | None, ...] = ()
+    mid_stream: Literal["stop", "continue"] = "stop"
+    race: Race | None = None
+    cache: CacheRule | None = None
 
 
 class Charge(Contract, frozen=True, kw_only=True):
@@ -139,6 +199,7 @@ class Slip(Contract, frozen=True, kw_only=True):
     hold: Hold | None = None
     passed: dict[str, str] = {}  # headers of the client for a provider of its dialect; see endpoint.PASSED
     head_sent: bool = False  # the client already has a status line: a late failure is an event, not a status
+    role: Role = "serve"
 
     @property
     def target(self) -> Target:

@@ -69,7 +69,26 @@ LIMITS = Bucket("keyrail_limits", ttl_s=3_600)
 """Windows and leases of rate limits, written by ingresses."""
 BUDGETS = Bucket("keyrail_budgets", ttl_s=100 * 86_400)
 """`SpendDocument` by scope and period, written by routers, cost-accounting and control."""
+TARGET_HEALTH = Bucket("keyrail_target_health", ttl_s=3_600)
+"""`TargetHealth` by provider and model, written by workers: breakers that are open, or coming back."""
+WINDOWS = Bucket("keyrail_windows", ttl_s=600)
+"""`RateWindows` by provider key and model, written by workers: what providers say is left of their limits."""
+SCORES = Bucket("keyrail_scores")
+"""What was learned of the quality of targets, by tenant, route and task."""
+MEASURES = Bucket("keyrail_measures", ttl_s=3_600)
+"""Latencies of targets as routers measured them lately, so that a new router knows them."""
 
 STREAMS = (EVENTS, CONTENTS, DEAD_LETTERS)
 DURABLES = (COST_ACCOUNTING, COST_ACCOUNTING_CONTENTS)
-BUCKETS = (CONFIG, TOKENS, KEYS, KEY_HEALTH, LIMITS, BUDGETS)
+BUCKETS = (
+    CONFIG,
+    TOKENS,
+    KEYS,
+    KEY_HEALTH,
+    LIMITS,
+    BUDGETS,
+    TARGET_HEALTH,
+    WINDOWS,
+    SCORES,
+    MEASURES,
+)

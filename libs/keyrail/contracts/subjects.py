@@ -4,6 +4,8 @@ REQUEST = "kr.v1.req"
 REQUESTS_TO = "kr.v1.req.to.*"
 CALLS = "kr.v1.call.*"
 CALLS_TO = "kr.v1.call.to.*"
+RACES = "kr.v1.race"
+RACES_TO = "kr.v1.race.to.*"
 ALIVE = "kr.v1.ctl.alive.*"
 METRICS = "kr.v1.ctl.metrics"
 LEDGER = "kr.v1.ctl.ledger"
@@ -12,6 +14,8 @@ EVENTS = "kr.v1.evt.>"
 EVENT_ATTEMPT = "kr.v1.evt.attempt"
 EVENT_REQUEST = "kr.v1.evt.request"
 EVENT_ALERT = "kr.v1.evt.alert"
+EVENT_ROUTED = "kr.v1.evt.routed"
+EVENT_VERDICT = "kr.v1.evt.verdict"
 CONTENT = "kr.v1.cnt.attempt"
 """Encrypted prompts and answers. Apart from events, so that they can't fill the stream that money is in."""
 DEAD_LETTERS = "kr.v1.dlq.>"
@@ -31,6 +35,11 @@ def request_to(router: str) -> str:
 def call_to(worker: str) -> str:
     """Where one worker takes calls, when others of its queue group are silent."""
     return f"kr.v1.call.to.{worker}"
+
+
+def race_to(racer: str) -> str:
+    """Where one racer takes races, when others of its queue group are silent."""
+    return f"kr.v1.race.to.{racer}"
 
 
 def alive(service: str) -> str:

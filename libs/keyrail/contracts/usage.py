@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from keyrail.contracts.base import Contract
 
@@ -43,7 +43,10 @@ class Price(Contract, frozen=True, kw_only=True):
     from
     or written to a cache. `reference_usd`: the same tokens at the reference of the route. Both None where
     that
-    is unknown, or there is no reference.
+    is unknown, or there is no reference. An answer out of this gateway's own cache has the source `cache`,
+    costs 0, and what it cost when it was made is `uncached_usd`. `basis`: of what usage the cost was worked
+    out, `exact` as the provider counted, `estimated` by this gateway, `assumed_full` where the provider bills
+    an answer to its end that nobody heard to its end; None where the cost is unknown.
     """
 
     cost_usd: Decimal | None = None
@@ -51,3 +54,4 @@ class Price(Contract, frozen=True, kw_only=True):
     version: str | None = None
     uncached_usd: Decimal | None = None
     reference_usd: Decimal | None = None
+    basis: Literal["exact", "estimated", "assumed_full"] | None = None

@@ -15,6 +15,8 @@ GRANT SELECT, INSERT ON costs_day TO keyrail_writer;
 GRANT SELECT, INSERT ON rollups TO keyrail_writer;
 GRANT SELECT, INSERT ON prices TO keyrail_writer;
 GRANT SELECT, INSERT ON provider_reports TO keyrail_writer;
+GRANT SELECT, INSERT ON decisions TO keyrail_writer;
+GRANT SELECT, INSERT ON verdicts TO keyrail_writer;
 GRANT SELECT, INSERT, ALTER DELETE ON contents TO keyrail_writer;
 GRANT SELECT, INSERT ON contents_deleted TO keyrail_writer;
 
@@ -34,6 +36,8 @@ GRANT SELECT ON costs_day TO keyrail_reader;
 GRANT SELECT ON rollups TO keyrail_reader;
 GRANT SELECT ON prices TO keyrail_reader;
 GRANT SELECT ON provider_reports TO keyrail_reader;
+GRANT SELECT ON decisions TO keyrail_reader;
+GRANT SELECT ON verdicts TO keyrail_reader;
 
 -- Prompts and answers, encrypted to their tenant's key. Granted on top, to whoever fetches them for a tenant.
 CREATE ROLE IF NOT EXISTS keyrail_contents_reader;

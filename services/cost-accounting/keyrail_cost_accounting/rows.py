@@ -21,13 +21,13 @@ Row = tuple[Value, ...]
 ATTEMPT_COLUMNS = (
     "attempt_id", "request_id", "rank", "status", "tenant", "key_id", "team", "feature", "route", "strategy",
     "revision", "epoch", "hop", "provider", "model", "provider_key_id", "worker", "stream", "started_at",
-    "received_at", "router", "held_usd", "number", "reference",
+    "received_at", "router", "held_usd", "number", "reference", "role",
     "failure", "detail", "http_status", "finish", "upstream_id",
     "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cache_write_1h_tokens",
     "reasoning_tokens", "audio_input_tokens", "audio_output_tokens", "searches", "served_tier", "region",
     "estimated", "usage_raw",
-    "cost_usd", "price_source", "price_version", "uncached_usd", "reference_usd",
-    "first_byte_ms", "first_content_ms", "duration_ms", "settled_at",
+    "cost_usd", "price_source", "price_version", "uncached_usd", "reference_usd", "basis",
+    "first_byte_ms", "first_content_ms", "duration_ms", "settled_at", "standing",
 )  # fmt: skip
 REQUEST_COLUMNS = (
     "request_id", "rank", "tenant", "key_id", "team", "feature", "model", "dialect", "stream", "status",
@@ -40,7 +40,7 @@ MOST = Decimal(10) ** 6
 """Decimal(18, 12) has six digits before the point."""
 SMALLEST = Decimal(1).scaleb(-12)
 
-_UNSETTLED: Row = (*(None,) * 16, False, *(None,) * 10)
+_UNSETTLED: Row = (*(None,) * 16, False, *(None,) * 12)
 _ENCODER = Encoder()
 
 
@@ -151,7 +151,7 @@ def _row_of(data: bytes) -> Row | None:
 
 def started_row(event: wire.AttemptStarted) -> Row:
     """The row of an attempt that runs. Raises OverflowError for an amount that no column holds."""
-    attempt_id, request_id, *middle, held, number, reference = astuple(event)
+    attempt_id, request_id, *middle, held, number, reference, role = astuple(event)
     return (
         _id(attempt_id),
         _id(request_id),
@@ -161,6 +161,7 @@ def started_row(event: wire.AttemptStarted) -> Row:
         _money(held),
         number,
         reference,
+        role,
         *_UNSETTLED,
     )
 
@@ -170,7 +171,7 @@ def settled_row(event: wire.AttemptSettled) -> Row:
 
     Raises UnicodeDecodeError for raw usage that is no text, OverflowError for an amount that no column holds.
     """
-    attempt_id, request_id, *middle, held, number, reference = astuple(event.started)
+    attempt_id, request_id, *middle, held, number, reference, role = astuple(event.started)
     *counts, raw = astuple(event.usage)
     price = event.price
     return (
@@ -182,6 +183,7 @@ def settled_row(event: wire.AttemptSettled) -> Row:
         _money(held),
         number,
         reference,
+        role,
         event.failure,
         event.detail,
         event.http_status,
@@ -194,10 +196,12 @@ def settled_row(event: wire.AttemptSettled) -> Row:
         price.version,
         _money(price.uncached_usd),
         _money(price.reference_usd),
+        price.basis,
         event.first_byte_ms,
         event.first_content_ms,
         event.duration_ms,
         event.settled_ms,
+        event.standing,
     )
 
 

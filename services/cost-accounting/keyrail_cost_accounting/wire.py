@@ -49,6 +49,7 @@ class Price(Struct, frozen=True, gc=False):
     version: str | None = None
     uncached_usd: Decimal | None = None
     reference_usd: Decimal | None = None
+    basis: str | None = None
 
 
 class AttemptStarted(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag="attempt.started"):
@@ -76,6 +77,7 @@ class AttemptStarted(Struct, frozen=True, gc=False, kw_only=True, tag_field="eve
     held_usd: Decimal | None = None
     number: UInt16 = 1
     reference: str | None = None
+    role: str = "serve"
 
 
 class AttemptSettled(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag="attempt.settled"):
@@ -94,6 +96,7 @@ class AttemptSettled(Struct, frozen=True, gc=False, kw_only=True, tag_field="eve
     first_content_ms: UInt64 | None = None
     duration_ms: UInt64
     settled_ms: Millis
+    standing: str | None = None
 
 
 class RequestFinished(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag="request.finished"):

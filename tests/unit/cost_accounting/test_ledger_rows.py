@@ -44,6 +44,7 @@ STARTED = AttemptStarted(
     held_usd=Decimal("0.5"),
     number=2,
     reference="openai/gpt-5.4",
+    role="hedge",
 )
 SETTLED = AttemptSettled(
     started=STARTED,
@@ -74,11 +75,13 @@ SETTLED = AttemptSettled(
         version="v1",
         uncached_usd=Decimal("0.0000002"),
         reference_usd=Decimal("0.0000003"),
+        basis="estimated",
     ),
     first_byte_ms=8,
     first_content_ms=9,
     duration_ms=10,
     settled_ms=1_767_323_046_000,
+    standing="lost",
 )
 START = {
     "attempt_id": UUID(A).bytes,
@@ -103,6 +106,7 @@ START = {
     "held_usd": Decimal("0.5"),
     "number": 2,
     "reference": "openai/gpt-5.4",
+    "role": "hedge",
 }
 UNKNOWN = dict.fromkeys(
     set(ATTEMPT_COLUMNS) - set(START) - {"rank", "status", "estimated"},
@@ -150,6 +154,8 @@ def test_a_settled_event_alone_is_the_whole_row() -> None:
         "price_version": "v1",
         "uncached_usd": Decimal("0.0000002"),
         "reference_usd": Decimal("0.0000003"),
+        "basis": "estimated",
+        "standing": "lost",
         "first_byte_ms": 8,
         "first_content_ms": 9,
         "duration_ms": 10,
