@@ -17,22 +17,25 @@ import pytest
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from support.attempts import ended, started
 from support.clickhouse_process import ClickHouseProcess
 from support.nats import NatsServer
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.events import EventPublisher
 from keyrail.contracts import streams, subjects
-from keyrail.contracts.base import new_id, now_ms
-from keyrail.contracts.events import AttemptSettled, AttemptStarted
 from keyrail.contracts.ledger import CostsQuery, LedgerPage, LedgerQuery
-from keyrail.contracts.usage import Price, Usage
+from keyrail.contracts.usage import Usage
 from keyrail.telemetry.metrics import Exposition
 from keyrail_cost_accounting.batches import Batches
 
-COST = Decimal("0.000000000007")
+COST = "0.000000000007"
 NOTE = "x" * 300
-RAW = {"prompt_tokens": 1200, "completion_tokens": 200, "note": NOTE}
+USAGE = Usage(
+    input_tokens=1200,
+    output_tokens=200,
+    raw={"prompt_tokens": 1200, "completion_tokens": 200, "note": NOTE},
+)
 MOST_GROWTH = 160 << 20
 """A batch of 16 MB, decoded, as rows and as a block, comes to less; it does not grow with what waits."""
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "150"))
@@ -103,9 +106,9 @@ class World:
         parts = max(1, attempts // TOGETHER)
         for part in range(1, parts + 1):
             for _ in range(TOGETHER):
-                start = _started()
+                start = started()
                 self.publisher.post(start)
-                self.publisher.post(_settled(start))
+                self.publisher.post(ended(start, COST, usage=USAGE))
             self.published += TOGETHER
             await self.publisher.flush()
             await asyncio.sleep(max(0.0, began + seconds * part / parts - time.monotonic()))
@@ -149,36 +152,8 @@ class World:
         page = await self.ask()
         assert page.error is None, page.error
         (sums,) = page.rows
-        expected = format((COST * self.published).normalize(), "f")
+        expected = format((Decimal(COST) * self.published).normalize(), "f")
         assert (sums["attempts"], sums["cost_usd"]) == (self.published, expected)
-
-
-def _started() -> AttemptStarted:
-    return AttemptStarted(
-        attempt_id=new_id(),
-        request_id=new_id(),
-        epoch=1,
-        hop=0,
-        tenant="acme",
-        key_id="k1",
-        strategy="direct",
-        revision=1,
-        provider="openai",
-        model="m",
-        worker="w",
-        started_ms=now_ms(),
-    )
-
-
-def _settled(start: AttemptStarted) -> AttemptSettled:
-    return AttemptSettled(
-        started=start,
-        status="ok",
-        usage=Usage(input_tokens=1200, output_tokens=200, raw=RAW),
-        price=Price(cost_usd=COST),
-        duration_ms=10,
-        settled_ms=start.started_ms + 10,
-    )
 
 
 @pytest.fixture
