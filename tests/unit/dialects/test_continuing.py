@@ -90,8 +90,9 @@ def gone_on(client: Dialect, first: Dialect, second: Dialect, cut: int) -> bytes
     for piece in sent(second, rest, SECOND):
         out += after.feed(piece)
     out += after.end()
-    assert after.done and after.failure is None
-    assert after.usage is not None and after.usage.output_tokens == 2, "its own usage goes to the ledger"
+    assert (after.done, after.failure) == (True, None)
+    assert after.usage is not None
+    assert after.usage.output_tokens == 2, "its own usage goes to the ledger"
     return out
 
 
@@ -99,7 +100,9 @@ def gone_on(client: Dialect, first: Dialect, second: Dialect, cut: int) -> bytes
 @pytest.mark.parametrize("first", CLIENTS)
 @pytest.mark.parametrize("client", CLIENTS)
 @pytest.mark.parametrize("cut", [1, 3, 6])
-def test_the_client_reads_one_whole_stream(client: Dialect, first: Dialect, second: Dialect, cut: int) -> None:
+def test_the_client_reads_one_whole_stream(
+    client: Dialect, first: Dialect, second: Dialect, cut: int
+) -> None:
     stream = gone_on(client, first, second, cut)
     if client == first == "openai-responses":
         assert stream is None, "its events are numbered by their provider"
