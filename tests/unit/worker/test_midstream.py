@@ -22,7 +22,7 @@ def slip(*, prefills: tuple[bool, ...] = (True, False, True), mode: Any = "conti
         received_ms=0,
         deadline_ms=600_000,
         take_by_ms=3_000,
-        facts=Facts(**({"model": "m", "stream": True} | facts)),
+        facts=Facts(model="m", stream=True).replace(**facts),
         plan=Plan(strategy="fallback", targets=TARGETS, prefills=prefills, mid_stream=mode),
     )
 
