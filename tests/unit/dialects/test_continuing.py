@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyrail.contracts.failures import Failure
 from keyrail.contracts.quirks import Quirks
 from keyrail.contracts.slips import Dialect, Facts
 from keyrail.contracts.usage import Usage
@@ -168,7 +169,7 @@ class Scripted:
 
     def __init__(self, *reads: list[Event]) -> None:
         self._reads = list(reads)
-        self.failure = None
+        self.failure: Failure | None = None
 
     def feed(self, data: bytes) -> list[Event]:
         return self._reads.pop(0)
