@@ -20,8 +20,9 @@ from keyrail.contracts.failures import NO_WORKER, OVERLOADED, Failure
 from keyrail.contracts.frames import Fail, Kind, Passed
 from keyrail.contracts.signals import Cancel
 from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
+from keyrail.dialects.continuing import Continuation
 from keyrail.telemetry import metrics
-from keyrail_provider_worker import fallback, settle
+from keyrail_provider_worker import fallback, midstream, settle
 from keyrail_provider_worker.attempt import Attempt, Tools
 from keyrail_provider_worker.settlements import Settlements
 
@@ -90,12 +91,12 @@ class Runner:
             return
         self._begin(slip, body)
 
-    def _begin(self, slip: Slip, body: bytes) -> None:
+    def _begin(self, slip: Slip, body: bytes, continuation: Continuation | None = None) -> None:
         upto = self._cancelled.get(slip.request_id)
         if upto is not None and (slip.epoch, slip.hop) <= upto:
             self._tell_router(slip, ZERO, final=True)
             return
-        attempt = Attempt(slip, body, self._tools)
+        attempt = Attempt(slip, body, self._tools, continuation)
         assert self._loop is not None
         task = self._loop.create_task(self._run(attempt, body))
         self._running[attempt.id] = (attempt, task)
@@ -139,6 +140,9 @@ class Runner:
             await attempt.reply.send(Kind.FAIL, Fail(failure=spent.failure, spent=every))
             return
         await attempt.reply.send(Kind.PASSED, Passed(spent=spent, take_by_ms=now_ms() + TAKE_BY_MS))
+        if following.role == "continue":
+            self._begin(following, body, attempt.continuation)  # here, where what the client has is known
+            return
         if following.position == attempt.slip.position:
             self._begin(following, body)  # here, where it is known first which keys are out
             return
@@ -152,7 +156,7 @@ class Runner:
         """The slip that goes on; None when the failure is the request's."""
         slip = attempt.slip
         assert slip.plan is not None
-        if attempt.content_sent:
+        if attempt.content_sent and attempt.continuation is None:
             return None
         closed: set[int] = set()
         for position in fallback.in_question(slip, spent):
@@ -160,6 +164,8 @@ class Runner:
             tried = fallback.tried((*slip.spent, spent), target)
             if not await self._tools.keyring.left(slip.tenant, target.provider, tried):
                 closed.add(position)
+        if attempt.content_sent:
+            return midstream.following(slip, spent, now_ms(), closed=closed)
         return fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent, closed=closed)
 
     def _tell_router(self, slip: Slip, cost_usd: Decimal | None, *, final: bool) -> None:
