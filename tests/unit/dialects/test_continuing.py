@@ -54,7 +54,7 @@ def sent(dialect: Dialect, words: list[str], usage: Usage) -> list[bytes]:
         Facts(dialect=dialect, model="m", stream=True, include_usage=True), model="m", request=BODIES[dialect]
     )
     events: list[list[Event]] = [[Begin(id="x1", model="m", created=7, usage=usage)]]
-    events += [[TextPiece(word)] for word in words]
+    events.extend([TextPiece(word)] for word in words)
     events.append([End("stop"), Counted(usage), Done()])
     return [writer.write(each) for each in events]
 
