@@ -19,6 +19,7 @@ import httpx
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from keyrail.http.admin import AdminClient
+from support import command_server
 from support.nats import free_port
 
 BIN = Path(sys.executable).parent
@@ -183,15 +184,8 @@ class Stack:
 
     def cli(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """`given`: its standard input."""
-        return subprocess.run(
-            [str(BIN / "keyrail"), *arguments],
-            env={"PATH": os.environ["PATH"], "KEYRAIL_HOME": str(self.home)},
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        environment = {"PATH": os.environ["PATH"], "KEYRAIL_HOME": str(self.home)}
+        return command_server.server().run(arguments, environment, given)
 
     async def ledger(self, *arguments: str) -> Any:
         result = await asyncio.to_thread(self.cli, *arguments, "--json")
