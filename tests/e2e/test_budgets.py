@@ -92,7 +92,7 @@ class Bank:
             limits=httpx.Limits(max_connections=200),
         )
         self._clients.append(client)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while (await client.get("/v1/models")).status_code != 200:
                 await asyncio.sleep(0.02)
         return client
@@ -106,7 +106,7 @@ class Bank:
         entry = await bucket.get(key)
         return SpendDocument.decode(entry.value or b"")
 
-    async def folded(self, client: httpx.AsyncClient, usd: Decimal, within_s: float = 5.0) -> SpendDocument:
+    async def folded(self, client: httpx.AsyncClient, usd: Decimal, within_s: float = 20.0) -> SpendDocument:
         """The document once so much is closed and nothing is granted any more."""
         async with asyncio.timeout(within_s):
             while True:
@@ -116,7 +116,7 @@ class Bank:
                 assert document.closed_usd <= usd, document
                 await asyncio.sleep(0.05)
 
-    async def alerts(self, client: httpx.AsyncClient, within_s: float = 10.0) -> list[dict[str, Any]]:
+    async def alerts(self, client: httpx.AsyncClient, within_s: float = 20.0) -> list[dict[str, Any]]:
         """What the ledger has of alerts about this key's budgets, once there is something."""
         id = virtual.id_of(client.headers["authorization"].removeprefix("Bearer "))
         question = LedgerQuery(query=AlertsQuery()).encode()
@@ -129,7 +129,7 @@ class Bank:
                     return found
                 await asyncio.sleep(0.1)
 
-    async def on_ledger(self, client: httpx.AsyncClient, usd: Decimal, within_s: float = 10.0) -> None:
+    async def on_ledger(self, client: httpx.AsyncClient, usd: Decimal, within_s: float = 20.0) -> None:
         """Return once the ledger says that this key spent so much."""
         async with asyncio.timeout(within_s):
             while (spent := await self.spent(client)) != usd:
@@ -222,7 +222,7 @@ async def test_a_stream_that_its_client_leaves_is_settled_too(bank: Bank) -> Non
     async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
         async for _ in answer.aiter_bytes():
             break
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while (await bank.document(client)).committed_usd == PRICE:
             await asyncio.sleep(0.05)
     document = await bank.document(client)
@@ -338,7 +338,7 @@ async def test_a_router_that_leaves_returns_what_it_does_not_need_and_one_that_i
         assert codes(await asyncio.gather(*(post(client) for _ in range(10)))) == {200: 10}
         await at.folded(client, 10 * PRICE)
         slow = [asyncio.create_task(post(client, "dear/full+stall-2s")) for _ in range(9)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while (await at.document(client)).committed_usd < 19 * PRICE:
                 await asyncio.sleep(0.02)
         killed = at.stack.signal("router", signal.SIGKILL)

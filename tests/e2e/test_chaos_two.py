@@ -115,7 +115,7 @@ async def rescued(running: Stack) -> tuple[dict[str, Any], httpx.Response]:
     async with stack.http() as client:
         request = asyncio.create_task(
             client.post(
-                "/v1/chat/completions", json=chat("sandbox/stall-3s"), headers={"x-keyrail-team": "kill"}
+                "/v1/chat/completions", json=chat("sandbox/stall-5s"), headers={"x-keyrail-team": "kill"}
             )
         )
         first = await the_running(stack, "kill")
@@ -131,7 +131,7 @@ async def test_a_killed_workers_request_is_answered_by_the_other(
 
 
 async def the_running(stack: Stack, team: str) -> dict[str, Any]:
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         while True:
             for row in await stack.attempts():
                 if row["team"] == team and row["status"] == "running":

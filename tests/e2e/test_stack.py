@@ -59,7 +59,7 @@ async def test_a_stack_says_where_it_is_and_stops_without_a_trace(make_stack: Ma
     second.begin()
     assert second.process is not None
     assert second.process.wait(20) == 1
-    assert time.monotonic() - began < 10, "it does not wait for what it can't have"
+    assert time.monotonic() - began < 15, "it does not wait for what it can't have"
     assert f"pid {stack.run_file()['pid']} serves {stack.url}" in second.said()
     async with stack.http() as client:
         assert (await client.post("/v1/chat/completions", json=chat("sandbox/echo"))).status_code == 200
@@ -77,7 +77,7 @@ async def probes_and_metrics(stack: Stack) -> None:
         assert (await nobody.get("/readyz")).status_code == 200
     async with stack.http() as client:
         await client.post("/v1/chat/completions", json=chat("sandbox/echo"))
-        async with asyncio.timeout(10):  # the ledger's rows come a moment later
+        async with asyncio.timeout(20):  # the ledger's rows come a moment later
             while True:
                 text = (await client.get(f"{stack.run_file()['admin_url']}/metrics")).text
                 if re.search(r'^keyrail_ledger_rows_total{.*service="cost-accounting".*} [1-9]', text, re.M):
@@ -137,7 +137,7 @@ async def test_a_killed_supervisor_leaves_nobody_behind_and_nothing_lost(make_st
             stack.process.wait()
             again = Stack(stack.home)
             again.begin()  # at once: it waits for the others to end
-            await gone(pids, within_s=8)
+            await gone(pids, within_s=25)
     try:
         await again.ready()
         assert [a["status"] for a in await again.attempts(request_id)] == ["ok"]
@@ -186,5 +186,5 @@ async def test_stopping_while_starting_leaves_nobody(make_stack: MakeStack) -> N
     assert children
     began = time.monotonic()
     assert stack.stop() == 0
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 25
     assert not any(alive(pid) for pid in children)
