@@ -46,8 +46,12 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-async def test_a_stack_says_where_it_is_and_stops_without_a_trace(make_stack: MakeStack) -> None:
-    stack = await make_stack().start()
+async def test_a_stack_says_when_it_is_ready_and_where_and_stops_without_a_trace(
+    make_stack: MakeStack,
+) -> None:
+    stack = make_stack()
+    stack.begin()
+    await readiness_is_no_before_and_yes_after_and_no_without_workers(stack)
     key_file = stack.home / "default.key"
     assert stack.said().splitlines() == [f"keyrail: ready: {stack.url}  first virtual key: {key_file}"]
     for name in ("default.key", "admin.token", "run.json", "identity.key"):
@@ -69,6 +73,27 @@ async def test_a_stack_says_where_it_is_and_stops_without_a_trace(make_stack: Ma
     assert not (stack.home / "run.json").exists()
     assert "Traceback" not in stack.said()
     logs_are_json(stack)
+
+
+async def readiness_is_no_before_and_yes_after_and_no_without_workers(stack: Stack) -> None:
+    seen: list[int] = []
+    async with httpx.AsyncClient(base_url=stack.url, timeout=60) as client, asyncio.timeout(75):
+        while 200 not in seen:
+            try:
+                seen.append((await client.get("/readyz")).status_code)
+            except httpx.ConnectError:
+                await asyncio.sleep(0.02)  # not even listening yet
+        assert set(seen) == {503, 200}
+        await stack.ready()
+        stack.signal("provider-worker", signal.SIGSTOP)
+        try:
+            while (await client.get("/readyz")).status_code != 503:
+                await asyncio.sleep(0.05)
+            assert (await client.get("/healthz")).status_code == 200
+        finally:
+            stack.signal("provider-worker", signal.SIGCONT)
+        while (await client.get("/readyz")).status_code != 200:
+            await asyncio.sleep(0.05)
 
 
 async def probes_and_metrics(stack: Stack) -> None:
@@ -98,29 +123,6 @@ def logs_are_json(stack: Stack) -> None:
         if file.suffix == ".jsonl":
             for line in file.read_text().splitlines():
                 assert {"time", "level", "service", "event"} <= json.loads(line).keys()
-
-
-async def test_readiness_is_no_before_and_yes_after_and_no_without_workers(make_stack: MakeStack) -> None:
-    stack = make_stack()
-    stack.begin()
-    seen: list[int] = []
-    async with httpx.AsyncClient(base_url=stack.url, timeout=60) as client, asyncio.timeout(50):
-        while 200 not in seen:
-            try:
-                seen.append((await client.get("/readyz")).status_code)
-            except httpx.ConnectError:
-                await asyncio.sleep(0.02)  # not even listening yet
-        assert set(seen) == {503, 200}
-        await stack.ready()
-        stack.signal("provider-worker", signal.SIGSTOP)
-        try:
-            while (await client.get("/readyz")).status_code != 503:
-                await asyncio.sleep(0.05)
-            assert (await client.get("/healthz")).status_code == 200
-        finally:
-            stack.signal("provider-worker", signal.SIGCONT)
-        while (await client.get("/readyz")).status_code != 200:
-            await asyncio.sleep(0.05)
 
 
 async def test_a_killed_supervisor_leaves_nobody_behind_and_nothing_lost(make_stack: MakeStack) -> None:
