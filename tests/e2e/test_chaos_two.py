@@ -159,8 +159,12 @@ async def test_a_paused_worker_fails_no_request_and_pays_for_none_that_was_hande
         *handed_on, _ = sorted(attempt_ids, key=lambda a: ledger[a]["epoch"])
         for attempt_id in handed_on:
             assert calls[attempt_id]["started_ms"] < resumed_ms, "called after the pause, and handed on"
-    asked = {answer.request_id for answer in load.answers}
-    again = {r["request_id"]: r["epoch"] for r in ledger.values() if r["epoch"] and r["request_id"] in asked}
+    asked = {answer.request_id for answer in load.answers if answer.request_id}
+    again: dict[str, int] = {
+        row["request_id"]: row["epoch"]
+        for row in ledger.values()
+        if row["epoch"] and row["request_id"] in asked
+    }
     assert again, "no request was handed on: the pause did not matter"
     twice = [request_id for request_id, epoch in again.items() if epoch > 1]
     late = [request_id for request_id in again if came_ms(request_id) > paused_ms + 3000]

@@ -130,7 +130,8 @@ def _serve(asked: socket.socket) -> None:
         if os.fork() == 0:
             asked.close()
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            _watch(*json.loads(text), fds)
+            arguments, environment = json.loads(text)
+            _watch(arguments, environment, fds)
         for fd in fds:
             os.close(fd)
 
