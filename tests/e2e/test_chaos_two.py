@@ -140,6 +140,7 @@ async def the_running(stack: Stack, team: str) -> dict[str, Any]:
 
 async def test_a_paused_worker_fails_no_request_and_pays_for_none_that_was_handed_on(stack: Stack) -> None:
     async with Witness(stack) as witness, Load(stack, chat("sandbox/stall-200ms"), kept=8) as load:
+        await both_work(stack)
         pid = stack.signal("provider-worker", signal.SIGSTOP)
         paused_ms = time.time() * 1000
         try:
@@ -170,6 +171,16 @@ async def test_a_paused_worker_fails_no_request_and_pays_for_none_that_was_hande
     late = [request_id for request_id in again if came_ms(request_id) > paused_ms + 3000]
     # A load of ten gives 0 and 0; 8 together or more where nobody is addressed in person.
     assert len(twice) + len(late) <= 3, "each client is caught once, then everybody knows"
+
+
+async def both_work(stack: Stack) -> None:
+    """Until both workers have had an attempt: one that is still starting would not be missed."""
+    async with asyncio.timeout(30):
+        while True:
+            workers = {row["worker"] for row in await stack.attempts()}
+            ready = {stack.pid_of("provider-worker", worker) for worker in workers if worker}
+            if ready >= set(stack.pids("provider-worker")):
+                return
 
 
 def came_ms(request_id: str) -> int:
