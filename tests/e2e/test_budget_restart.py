@@ -66,7 +66,7 @@ async def test_spend_is_neither_forgotten_nor_counted_twice_when_everything_is_k
     assert await ask(stack, token["key"], 8) == {200: 8}
     under_way = asyncio.create_task(ask(stack, token["key"], 3, "dear/full+stall-2s"))
     await stack.says("ready: ")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while sum(row["status"] == "running" for row in await stack.attempts()) < 3:
             await asyncio.sleep(0.05)
     assert stack.process is not None

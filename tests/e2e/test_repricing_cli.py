@@ -43,7 +43,7 @@ def refused(stack: Stack, text: str) -> str:
 
 async def looked(stack: Stack, text: str, ready: Callable[[Any], bool]) -> Any:
     """Once cost-accounting has followed the last revision, which it does within moments."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not ready(found := asked(stack, text)):
             await asyncio.sleep(0.05)
     return found

@@ -118,7 +118,7 @@ async def test_a_key_from_the_environment_is_used_and_leaks_nowhere(
 
 
 async def all_settled(stack: Stack, count: int) -> list[dict[str, Any]]:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             attempts = await stack.attempts()
             if len(attempts) >= count and all(a["status"] != "running" for a in attempts):

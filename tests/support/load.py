@@ -77,12 +77,12 @@ class Load:
     def failures(self) -> list[Answer]:
         return [answer for answer in self.answers if not answer.good]
 
-    async def more(self, count: int, within_s: float = 30.0) -> None:
+    async def more(self, count: int, within_s: float = 60.0) -> None:
         """Wait for so many more good answers."""
         good = sum(answer.good for answer in self.answers)
         await self.until(lambda: sum(a.good for a in self.answers) >= good + count, within_s)
 
-    async def until(self, condition: Callable[[], bool], within_s: float = 30.0) -> None:
+    async def until(self, condition: Callable[[], bool], within_s: float = 60.0) -> None:
         async with asyncio.timeout(within_s):
             while not condition():
                 self._changed.clear()

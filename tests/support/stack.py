@@ -19,11 +19,12 @@ import httpx
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 from keyrail.http.admin import AdminClient
+from support import command_server
 from support.nats import free_port
 
 BIN = Path(sys.executable).parent
 SERVICES = ("nats-server", "cost-accounting", "control", "sandbox", "provider-worker", "router", "ingress")
-STARTS_WITHIN_S = 45.0
+STARTS_WITHIN_S = 75.0
 
 
 class Stack:
@@ -81,7 +82,7 @@ class Stack:
     def said(self) -> str:
         return self._log.read_text()
 
-    async def says(self, text: str, within_s: float = 10.0) -> None:
+    async def says(self, text: str, within_s: float = 20.0) -> None:
         async with asyncio.timeout(within_s):
             while text not in self.said():
                 await asyncio.sleep(0.02)
@@ -114,14 +115,14 @@ class Stack:
         os.kill(pid, number)
         return pid
 
-    async def replaced(self, service: str, pid: int, within_s: float = 20.0) -> None:
+    async def replaced(self, service: str, pid: int, within_s: float = 40.0) -> None:
         """Wait until the process is gone and as many as before serve again."""
         async with asyncio.timeout(within_s):
             while pid in self.pids(service) or len(self.pids(service)) < self._scale.get(service, 1):
                 await asyncio.sleep(0.02)
             await self.ready_again()
 
-    async def whole(self, within_s: float = 30.0) -> None:
+    async def whole(self, within_s: float = 60.0) -> None:
         """Wait until as many as there should be of everything are there, and serve."""
         async with asyncio.timeout(within_s):
             while self._missing():
@@ -183,15 +184,8 @@ class Stack:
 
     def cli(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         """`given`: its standard input."""
-        return subprocess.run(
-            [str(BIN / "keyrail"), *arguments],
-            env={"PATH": os.environ["PATH"], "KEYRAIL_HOME": str(self.home)},
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        environment = {"PATH": os.environ["PATH"], "KEYRAIL_HOME": str(self.home)}
+        return command_server.server().run(arguments, environment, given)
 
     async def ledger(self, *arguments: str) -> Any:
         result = await asyncio.to_thread(self.cli, *arguments, "--json")
@@ -222,7 +216,7 @@ class Stack:
             assert time.monotonic() < until, f"missing {len(missing)} of {len(called)}; {running[:3]} run"
             await asyncio.sleep(0.5)
 
-    async def settled(self, request_id: str, count: int = 1, within_s: float = 5.0) -> list[dict[str, Any]]:
+    async def settled(self, request_id: str, count: int = 1, within_s: float = 20.0) -> list[dict[str, Any]]:
         """The request's attempts once there are `count` and none runs."""
         until = time.monotonic() + within_s
         while True:
