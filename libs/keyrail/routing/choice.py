@@ -78,6 +78,11 @@ class Choice:
         return next(scored for scored in self.candidates if scored.target == self.target)
 
 
+def best(candidates: Sequence[Candidate]) -> str:
+    """The one with the best expected quality: a reference where nobody has named one."""
+    return max(candidates, key=lambda c: c.quality.mean).target
+
+
 def choose(
     candidates: Sequence[Candidate],
     reference: str,
@@ -106,11 +111,11 @@ def choose(
         raise ValueError("no candidate is eligible")
     clearing = [s for s in able if s.clears]
     if clearing:
-        best = min(clearing, key=lambda s: _rank(s, reference, prefer, worth))
+        served = min(clearing, key=lambda s: _rank(s, reference, prefer, worth))
     else:  # the reference itself is out, and nobody is known to replace it
-        best = max(able, key=lambda s: s.quality)
-    reason = _reason(best, scored, reference, "value" if worth > 0 else prefer)
-    return Choice(best.target, reason, reference, bar, confidence, prefer, worth, scored)
+        served = max(able, key=lambda s: s.quality)
+    reason = _reason(served, scored, reference, "value" if worth > 0 else prefer)
+    return Choice(served.target, reason, reference, bar, confidence, prefer, worth, scored)
 
 
 def _scored(c: Candidate, standard: Candidate, bar: float, confidence: float, least: float) -> Scored:
@@ -138,11 +143,11 @@ def _rank(scored: Scored, reference: str, prefer: Prefer, worth: float) -> tuple
 
 
 def _reason(
-    best: Scored, scored: Sequence[Scored], reference: str, by: Literal["cost", "latency", "value"]
+    served: Scored, scored: Sequence[Scored], reference: str, by: Literal["cost", "latency", "value"]
 ) -> Reason:
-    if not best.clears:
+    if not served.clears:
         return "best-without-reference"
-    if best.target != reference:
+    if served.target != reference:
         return _CLEARS[by]
     others = [s for s in scored if s.target != reference and s.eligible]
     if not others:

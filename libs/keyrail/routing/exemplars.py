@@ -164,10 +164,12 @@ class Neighbours:
             dots[without] = -1.0
         return _top(dots, count)
 
-    def estimate(self, features: Features, targets: Sequence[str], now_ms: int) -> dict[str, Posterior]:
+    def estimate(
+        self, features: Features, targets: Sequence[str], now_ms: int, without: str | None = None
+    ) -> dict[str, Posterior]:
         """The quality of each target on prompts like this one; nothing for targets that none of them was
         judged for, and nothing at all where the guard says that none is like it."""
-        near = self.nearest(features)
+        near = self.nearest(features, without=None if without is None else self._ids.get(without))
         if near.closeness < self._guard:
             return {}
         ages = np.maximum(now_ms - np.array([self._at_ms[row] for row in near.rows.tolist()], float), 0.0)
@@ -193,7 +195,7 @@ class Neighbours:
         return means, masses
 
     def calibrate(self) -> float:
-        """The neighbours' best part in an estimate, less its standard error; 0 where they do not help.
+        """The neighbours' best part in an estimate, less two standard errors; 0 where they do not help.
 
         Each of up to 512 exemplars is estimated from the others, by the mean of its task and by its
         neighbours. What counts is how targets differ on a prompt: that all find it hard moves no choice.
@@ -244,13 +246,13 @@ class _TaskMeans:
 
 
 def _slope(gains: _Floats, costs: _Floats) -> float:
-    """Of a line through the origin, less a standard error over prompts; between 0 and a half."""
+    """Of a line through the origin, less two standard errors over prompts; between 0 and a half."""
     total = float(costs.sum())
     if total <= 0:
         return 0.0
     slope = float(gains.sum()) / total
     error = float(np.sqrt(((gains - slope * costs) ** 2).sum())) / total
-    return min(max(slope - error, 0.0), _MOST_WEIGHT)
+    return min(max(slope - 2 * error, 0.0), _MOST_WEIGHT)
 
 
 def _top(values: _Floats, count: int) -> Nearest:

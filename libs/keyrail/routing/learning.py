@@ -62,8 +62,9 @@ def exemplar_of(verdict: Verdict) -> Exemplar | None:
 class Model:
     """The learned state of one route, ready to be asked. Holds no prompt; grows with tasks and exemplars.
 
-    `priors`: the mean quality of each target before any verdict, 0.5 for those without. Where a task has no
-    evidence and no remembered prompt is like this one, the answer is the prior, with no evidence.
+    `priors`: the mean quality of each target before any verdict, 0.5 for those without. `weight`: what
+    `calibrate` once said. Where a task has no evidence and no remembered prompt is like this one, the answer
+    is the prior, with no evidence.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Model:
         tasks: Iterable[TaskScores] = (),
         exemplars: Sequence[Exemplar] = (),
         *,
+        weight: float = 0.0,
         prior_mass: float = PRIOR_MASS,
         half_life_ms: float = HALF_LIFE_MS,
     ) -> None:
@@ -80,7 +82,7 @@ class Model:
         self._prior_mass = prior_mass
         self._half_life_ms = half_life_ms
         self._neighbours: Neighbours | None = None
-        self._weight = 0.0
+        self._weight = weight
         if exemplars:
             self.remember(exemplars)
 
@@ -118,14 +120,20 @@ class Model:
         return self.qualities(task, features, (target,), now_ms)[target]
 
     def qualities(
-        self, task: str, features: Features | None, targets: Sequence[str], now_ms: int
+        self,
+        task: str,
+        features: Features | None,
+        targets: Sequence[str],
+        now_ms: int,
+        without: str | None = None,
     ) -> dict[str, Posterior]:
-        """What is believed of each target for this prompt of this task."""
+        """What is believed of each target for this prompt of this task. `without`: the id of an exemplar that
+        is not to be a neighbour, for a prompt that is itself remembered."""
         scores = self._tasks.get(task)
         known = {target: self._of_task(scores, target, now_ms) for target in targets}
         if features is None or self._neighbours is None or self._weight <= 0:
             return known
-        near = self._neighbours.estimate(features, targets, now_ms)
+        near = self._neighbours.estimate(features, targets, now_ms, without)
         return {target: self._joined(known[target], near.get(target)) for target in targets}
 
     def _of_task(self, scores: TaskScores | None, target: str, now_ms: int) -> Posterior:

@@ -21,8 +21,7 @@ def worth_for(
     """The least `worth` of `choose` at which the expected quality over these requests is `target` times what
     it is with the reference alone; None when none is enough, and the reference has to serve.
 
-    Each request is its candidates, as a decision saw them, and how often it counts. Qualities must come from
-    other prompts than these. A target for the whole leaves the reference where little is lost for much money,
+    Each request is its candidates, as a decision saw them, and how often it counts. A target for the whole leaves the reference where little is lost for much money,
     and stays where much would be lost; the same share demanded of each task does neither.
     """
     standards = [next(c for c in candidates if c.target == reference) for candidates, _ in requests]
