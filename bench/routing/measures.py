@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from statistics import fmean, pstdev
 
 from bench.routing.data import Row
@@ -28,6 +29,14 @@ def outcome(rows: Sequence[Row], models: Sequence[str], targets: Sequence[str]) 
     cost = fmean(row.costs[target] for row, target in zip(rows, targets, strict=True))
     mix = mixed([(prices[model], singles[model]) for model in models], cost)
     return Outcome(ratio(quality, singles[best]), ratio(cost, prices[best]), quality - mix)
+
+
+def static_mix(rows: Sequence[Row], models: Sequence[str], cost_ratio: float) -> Outcome:
+    """The best random mix of single models at this cost."""
+    singles, prices = means(rows, models), mean_costs(rows, models)
+    best = max(models, key=lambda model: singles[model])
+    mix = mixed([(prices[model], singles[model]) for model in models], cost_ratio * prices[best])
+    return Outcome(ratio(mix, singles[best]), cost_ratio, 0.0)
 
 
 def ratio(part: float, of: float) -> float:
@@ -99,4 +108,4 @@ def spread(values: Sequence[float], *, more_is_better: bool = True) -> Spread:
 def percentile(values: Sequence[float], share: float) -> float:
     """The smallest value that this share of all does not exceed."""
     ranked = sorted(values)
-    return ranked[min(len(ranked) - 1, max(0, -(-len(ranked) * share // 1).__int__() - 1))]
+    return ranked[max(0, ceil(len(ranked) * share) - 1)]
