@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from statistics import fmean, pstdev
 
@@ -65,7 +66,7 @@ def mixed(points: Sequence[tuple[float, float]], cost: float) -> float:
     corners = hull(points)
     if cost <= corners[0][0]:
         return corners[0][1]
-    for left, right in zip(corners, corners[1:], strict=False):
+    for left, right in pairwise(corners):
         if cost <= right[0]:
             return left[1] + (right[1] - left[1]) * (cost - left[0]) / (right[0] - left[0])
     return corners[-1][1]

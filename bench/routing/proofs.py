@@ -1,4 +1,4 @@
-"""The five measurements. Each is a function of rows and seeds alone, apart from the time that decisions take."""
+"""The five measurements: functions of rows and seeds alone, apart from the time that decisions take."""
 
 from __future__ import annotations
 

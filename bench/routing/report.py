@@ -1,4 +1,4 @@
-"""What the evaluation found: the figures that are written, the bars they are held to, and the tables. Pure."""
+"""What was found: the figures that are written, the bars they are held to, and the tables. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cheapest or fastest target whose quality is good enough with enough certainty, otherwise the reference."""
+"""The cheapest or fastest target that is good enough with enough certainty, otherwise the reference."""
 
 from __future__ import annotations
 
@@ -102,20 +102,36 @@ def choose(
     `worth`: US dollars (or seconds) that a good answer instead of a bad one is worth. With 0 the cheapest of
     those that clear serves, otherwise the one whose quality is best worth its price.
     """
+    scored = score(candidates, reference, bar=bar, confidence=confidence, least_evidence=least_evidence)
+    served = serving(scored, reference, prefer, worth)
+    reason = _reason(served, scored, reference, "value" if worth > 0 else prefer)
+    return Choice(served.target, reason, reference, bar, confidence, prefer, worth, scored)
+
+
+def score(
+    candidates: Sequence[Candidate],
+    reference: str,
+    *,
+    bar: float,
+    confidence: float,
+    least_evidence: float = LEAST_EVIDENCE,
+) -> tuple[Scored, ...]:
+    """The first half of `choose`: which candidates clear."""
     standard = next((c for c in candidates if c.target == reference), None)
     if standard is None:
         raise ValueError(f"the reference {reference!r} is not among the candidates")
-    scored = tuple(_scored(c, standard, bar, confidence, least_evidence) for c in candidates)
+    return tuple(_scored(c, standard, bar, confidence, least_evidence) for c in candidates)
+
+
+def serving(scored: Sequence[Scored], reference: str, prefer: Prefer, worth: float) -> Scored:
+    """The second half of `choose`: which of them serves."""
     able = [s for s in scored if s.eligible]
     if not able:
         raise ValueError("no candidate is eligible")
     clearing = [s for s in able if s.clears]
-    if clearing:
-        served = min(clearing, key=lambda s: _rank(s, reference, prefer, worth))
-    else:  # the reference itself is out, and nobody is known to replace it
-        served = max(able, key=lambda s: s.quality)
-    reason = _reason(served, scored, reference, "value" if worth > 0 else prefer)
-    return Choice(served.target, reason, reference, bar, confidence, prefer, worth, scored)
+    if not clearing:  # the reference itself is out, and nobody is known to replace it
+        return max(able, key=lambda s: s.quality)
+    return min(clearing, key=lambda s: _rank(s, reference, prefer, worth))
 
 
 def _scored(c: Candidate, standard: Candidate, bar: float, confidence: float, least: float) -> Scored:
@@ -191,8 +207,8 @@ def sentence(choice: Choice) -> str:
         case "reference-no-candidate-clears":
             nearest = max(others, key=lambda s: s.probability)
             return (
-                f"{choice.target}, the reference: no other target reaches {bar}; {nearest.target} comes nearest "
-                f"with P={nearest.probability:.3f} from {nearest.evidence:.0f} verdicts."
+                f"{choice.target}, the reference: no other target reaches {bar}; {nearest.target} comes "
+                f"nearest with P={nearest.probability:.3f} from {nearest.evidence:.0f} verdicts."
             )
         case "reference-unknown-task":
             return f"{choice.target}, the reference: too few verdicts on such requests to leave it."
@@ -200,8 +216,8 @@ def sentence(choice: Choice) -> str:
             return f"{choice.target}, the reference, is the only target that can serve this request."
         case "best-without-reference":
             return (
-                f"{choice.target}: the reference {choice.reference} can't serve this request, no other target is "
-                f"known to reach {bar}, and this one has the best expected quality ({chosen.quality:.3f})."
+                f"{choice.target}: the reference {choice.reference} can't serve this request, no other "
+                f"target is known to reach {bar}, and this one has the best expected quality ({chosen.quality:.3f})."
             )
 
 

@@ -1,7 +1,7 @@
 """Judged prompts that are like this one: nearest neighbours over TF-IDF cosines, in an inverted index.
 
-What is new goes into a small second index; both are made anew, with new document frequencies, when that one is
-full. Imports numpy, so models import this where they have an exemplar.
+What is new goes into a small second index; both are made anew, with new document frequencies, when that one
+is full. Imports numpy, so models import this where they have an exemplar.
 """
 
 from __future__ import annotations

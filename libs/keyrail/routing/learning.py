@@ -1,4 +1,4 @@
-"""What is learned about the targets of one route: verdicts folded into tallies, and the model that reads them."""
+"""What is learned about a route's targets: verdicts folded into tallies, and the model that reads them."""
 
 from __future__ import annotations
 

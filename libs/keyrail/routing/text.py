@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import pairwise
 
 BUCKETS = 1 << 15
 MOST_FEATURES = 256
@@ -45,7 +46,7 @@ def unpack(packed: str) -> Features:
     pairs = list(_PAIR.iter_unpack(raw))
     buckets = tuple(bucket for bucket, _ in pairs)
     counts = tuple(count for _, count in pairs)
-    ascending = all(a < b for a, b in zip(buckets, buckets[1:], strict=False))
+    ascending = all(a < b for a, b in pairwise(buckets))
     if not ascending or 0 in counts or (buckets and buckets[-1] >= BUCKETS):
         raise ValueError("packed features are not in order")
     return Features(buckets, counts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keyrail.routing.choice import Candidate, Prefer, choose
+from keyrail.routing.choice import Candidate, Prefer, score, serving
 
 _STEPS = 48
 
@@ -21,19 +21,17 @@ def worth_for(
     """The least `worth` of `choose` at which the expected quality over these requests is `target` times what
     it is with the reference alone; None when none is enough, and the reference has to serve.
 
-    Each request is its candidates, as a decision saw them, and how often it counts. A target for the whole leaves the reference where little is lost for much money,
-    and stays where much would be lost; the same share demanded of each task does neither.
+    Each request is its candidates, as a decision saw them, and how often it counts. A target for the whole
+    leaves the reference where little is lost for much money, and stays where much would be lost; the same
+    share demanded of each task does neither.
     """
-    standards = [next(c for c in candidates if c.target == reference) for candidates, _ in requests]
-    wanted = target * sum(
-        standard.quality.mean * count for standard, (_, count) in zip(standards, requests, strict=True)
-    )
+    seen = [
+        (score(candidates, reference, bar=bar, confidence=confidence), count) for candidates, count in requests
+    ]
+    alone = sum(next(s.quality for s in scored if s.target == reference) * count for scored, count in seen)
     for worth in _worths(requests, prefer):
-        kept = 0.0
-        for candidates, count in requests:
-            choice = choose(candidates, reference, bar=bar, confidence=confidence, prefer=prefer, worth=worth)
-            kept += choice.chosen.quality * count
-        if kept >= wanted:
+        kept = sum(serving(scored, reference, prefer, worth).quality * count for scored, count in seen)
+        if kept >= target * alone:
             return worth
     return None
 
