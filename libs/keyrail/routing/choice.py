@@ -217,7 +217,8 @@ def sentence(choice: Choice) -> str:
         case "best-without-reference":
             return (
                 f"{choice.target}: the reference {choice.reference} can't serve this request, no other "
-                f"target is known to reach {bar}, and this one has the best expected quality ({chosen.quality:.3f})."
+                f"target is known to reach {bar}, and this one has the best expected quality "
+                f"({chosen.quality:.3f})."
             )
 
 

@@ -58,14 +58,17 @@ class _Index:
         order = np.argsort(buckets, kind="stable")
         self.first, self.size = first, len(documents)
         self._rows, self._weights = rows[order], weights[order].astype(np.float32)
-        self._starts = np.searchsorted(buckets[order], np.arange(BUCKETS + 1)).astype(np.int32)
+        self._buckets, begins = np.unique(buckets[order], return_index=True)
+        self._bounds = np.append(begins, buckets.size)
 
     def dots(self, buckets: _Rows, weights: _Floats) -> _Floats:
         """Of every document with a query of unit length."""
-        starts, ends = self._starts[buckets].tolist(), self._starts[buckets + 1].tolist()
-        spans = [slice(a, b) for a, b in zip(starts, ends, strict=True)]
-        if not spans:
+        _, mine, theirs = np.intersect1d(buckets, self._buckets, assume_unique=True, return_indices=True)
+        if not mine.size:
             return np.zeros(self.size)
+        bounds = zip(self._bounds[theirs].tolist(), self._bounds[theirs + 1].tolist(), strict=True)
+        spans = [slice(begin, end) for begin, end in bounds]
+        weights = weights[mine]
         rows = np.concatenate([self._rows[span] for span in spans])
         parts = np.concatenate([self._weights[span] for span in spans])
         parts = parts * np.repeat(weights, [span.stop - span.start for span in spans])

@@ -25,9 +25,7 @@ def worth_for(
     leaves the reference where little is lost for much money, and stays where much would be lost; the same
     share demanded of each task does neither.
     """
-    seen = [
-        (score(candidates, reference, bar=bar, confidence=confidence), count) for candidates, count in requests
-    ]
+    seen = [(score(pool, reference, bar=bar, confidence=confidence), count) for pool, count in requests]
     alone = sum(next(s.quality for s in scored if s.target == reference) * count for scored, count in seen)
     for worth in _worths(requests, prefer):
         kept = sum(serving(scored, reference, prefer, worth).quality * count for scored, count in seen)

@@ -29,9 +29,9 @@ def known(name: str, good: float, bad: float, cost: str | None, latency: float |
     return Candidate(name, of(0.5, good, bad), None if cost is None else Decimal(cost), latency)
 
 
-STRONG = known("a/strong", 900, 100, "0.01", 3.0)
-CHEAP = known("b/cheap", 890, 110, "0.0001", 1.0)
-WEAK = known("c/weak", 500, 500, "0.00001", 0.1)
+STRONG = known("a/strong", 9_000, 1_000, "0.01", 3.0)
+CHEAP = known("b/cheap", 8_900, 1_100, "0.0001", 1.0)
+WEAK = known("c/weak", 5_000, 5_000, "0.00001", 0.1)
 
 
 @given(pools(), st.sampled_from(["cost", "latency"]), st.floats(0, 1), st.sampled_from([0.5, 0.8, 0.95]))
@@ -86,7 +86,7 @@ def test_the_cheapest_that_clears_serves_and_says_so() -> None:
     assert (choice.target, choice.reason, choice.propensity) == ("b/cheap", "cheapest-clears", 1.0)
     assert sentence(choice) == (
         "b/cheap is the cheapest of the 2 targets that reach 97% of a/strong's quality with 95% confidence: "
-        "quality 0.887, P=0.989 from 1000 verdicts; $0.000100 instead of $0.010000."
+        "quality 0.890, P=1.000 from 10000 verdicts; $0.000100 instead of $0.010000."
     )
 
 
@@ -103,9 +103,9 @@ def test_a_stricter_bar_keeps_the_reference() -> None:
 
 
 def test_an_unknown_price_never_wins_over_a_known_one() -> None:
-    unknown = known("b/cheap", 890, 110, None)
+    unknown = known("b/cheap", 8_900, 1_100, None)
     assert choose([STRONG, unknown], "a/strong").reason == "reference-is-cheapest"
-    both = [known("a/strong", 900, 100, None), unknown]
+    both = [known("a/strong", 9_000, 1_000, None), unknown]
     assert choose(both, "a/strong").target == "a/strong"
 
 
@@ -140,7 +140,7 @@ def test_the_best_is_a_reference_where_nobody_named_one() -> None:
 
 
 def test_a_worth_keeps_the_target_at_the_least_price() -> None:
-    much = known("b/cheap", 600, 400, "0.0001")
+    much = known("b/cheap", 6_000, 4_000, "0.0001")
     easy, hard = [STRONG, CHEAP, WEAK], [STRONG, much, WEAK]
     worth = worth_for([(easy, 60.0), (hard, 40.0)], "a/strong", 0.98)
     assert worth is not None

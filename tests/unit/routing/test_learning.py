@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyrail.contracts.scores import Exemplar, TaskScores, Verdict
+from keyrail.routing.choice import LEAST_EVIDENCE
 from keyrail.routing.learning import SEEN, Model, exemplar_of, fold
 from keyrail.routing.posterior import HALF_LIFE_MS, of
 from keyrail.routing.text import features
@@ -105,7 +106,7 @@ def test_neighbours_alone_are_too_little_to_leave_the_reference() -> None:
     model = Model({"a": 0.5}, (), exemplars(200, text, a=1.0), weight=0.5)
     believed = model.quality("new", features(text), "a", 0)
     assert believed.mean > 0.8
-    assert believed.evidence <= 25
+    assert believed.evidence < LEAST_EVIDENCE
 
 
 def test_a_prompt_is_not_its_own_neighbour() -> None:
