@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from statistics import fmean
 
 from bench.routing.data import Row
@@ -13,7 +14,6 @@ from bench.routing.router import TARGET, mean_costs, means
 Difficulty = Callable[[str], float]
 Targets = list[str]
 
-_STEPS = 20
 _CODE = re.compile(
     r"\b(def|class|function|import|return|assert|sql|python|javascript|algorithm|regex)\b|```", re.I
 )
@@ -94,19 +94,21 @@ def tiers(difficulty: Difficulty) -> Callable[[Sequence[Row], Sequence[Row], Seq
 def _tuned(tune: Sequence[Row], models: Sequence[str], strong: str, hard: Difficulty) -> tuple[str, float]:
     ranked = sorted(tune, key=lambda row: hard(row.prompt))
     wanted = TARGET * sum(row.scores[strong] for row in tune)
-    found = (sum(row.costs[strong] for row in tune), strong, float("-inf"))
+    kept = {m: [0.0, *accumulate(row.scores[m] for row in ranked)] for m in models}
+    paid = {m: [0.0, *accumulate(row.costs[m] for row in ranked)] for m in models}
+    found = (paid[strong][-1], strong, float("-inf"))
     for weak in models:
-        for step in range(1, _STEPS + 1):
-            easy = len(ranked) * step // _STEPS
-            kept = sum(r.scores[weak] for r in ranked[:easy]) + sum(r.scores[strong] for r in ranked[easy:])
-            cost = sum(r.costs[weak] for r in ranked[:easy]) + sum(r.costs[strong] for r in ranked[easy:])
-            if kept >= wanted and cost < found[0]:
+        for easy in range(1, len(ranked) + 1):
+            quality = kept[weak][easy] + kept[strong][-1] - kept[strong][easy]
+            cost = paid[weak][easy] + paid[strong][-1] - paid[strong][easy]
+            if quality >= wanted and cost < found[0]:
                 threshold = hard(ranked[easy].prompt) if easy < len(ranked) else float("inf")
                 found = (cost, weak, threshold)
     return found[1], found[2]
 
 
-BASELINES: dict[str, Callable[[Sequence[Row], Sequence[Row], Sequence[str]], Targets]] = {
+Baseline = Callable[[Sequence[Row], Sequence[Row], Sequence[str]], Targets]
+BASELINES: dict[str, Baseline] = {
     "best single": best_single,
     "cheapest single": cheapest_single,
     "cheapest single on target": cheapest_on_target,

@@ -39,6 +39,7 @@ class Row:
     task: str
     prompt: str
     features: Features
+    packed: str
     scores: dict[str, float]
     costs: dict[str, float]
 
@@ -51,7 +52,7 @@ class Row:
             task=task or self.task,
             scores=self.scores if scores is None else scores,
             at_ms=0,
-            features=self.features.pack(),
+            features=self.packed,
         )
 
 
@@ -101,12 +102,14 @@ def _row(id: str, row: dict[str, Any], models: tuple[str, ...], scale: float) ->
     costs = row.get("cost_usd") or {}
     subject = row.get("subject")
     dataset = str(row["dataset"])
+    found = features(str(row["prompt"]))
     return Row(
         id=id,
         dataset=dataset,
         task=f"{dataset}/{subject}" if subject else dataset,
         prompt=str(row["prompt"]),
-        features=features(str(row["prompt"])),
+        features=found,
+        packed=found.pack(),
         scores={model: float(row["scores"][model]) / scale for model in models},
         costs={model: float(costs[model]) for model in models if costs.get(model) is not None},
     )

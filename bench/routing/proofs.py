@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from statistics import fmean
 
-from bench.routing.baselines import BASELINES, keywords, length, mean_cost, mean_quality
+from bench.routing.baselines import BASELINES, Baseline, keywords, length, mean_cost, mean_quality
 from bench.routing.data import Row, Table, Unusable
 from bench.routing.measures import Outcome, apgr, outcome, percentile, ratio, static_mix
 from bench.routing.router import NOW_MS, Router, mean_costs, means, taught
@@ -41,7 +41,7 @@ class Split:
     micros: tuple[float, ...]
 
 
-def pool(table: Table, seeds: Sequence[int]) -> list[Split]:
+def pool(table: Table, seeds: Sequence[int], beside: Mapping[str, Baseline] = BASELINES) -> list[Split]:
     """Split halves: quality kept and money saved where tasks are known."""
     found: list[Split] = []
     for seed in seeds:
@@ -50,7 +50,7 @@ def pool(table: Table, seeds: Sequence[int]) -> list[Split]:
         decided = router.decide(test)
         baselines = {
             name: outcome(test, table.models, chosen(tune, test, table.models))
-            for name, chosen in BASELINES.items()
+            for name, chosen in beside.items()
         }
         routed = outcome(test, table.models, decided.targets)
         baselines["static mix at that cost"] = static_mix(test, table.models, routed.cost_ratio)

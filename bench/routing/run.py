@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +16,44 @@ from bench.routing.data import PAIR, POOL, Unusable, load
 from bench.routing.proofs import decision_times, new_task, pair, pool, unseen
 from bench.routing.report import Figures
 
-SEEDS = range(10)
-PAIR_SEEDS = range(3)  # five folds each
-NEW_TASK_SEEDS = range(40)
 NEW_TASK_VERDICTS = (50, 100, 200, 400)
-DECISIONS = 2_000
 
 
-def evaluate(folder: Path) -> Figures:
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """How often each measurement is made. `pairs`: shuffles, of five folds each."""
+
+    seeds: int = 10
+    pairs: int = 3
+    new_tasks: int = 40
+    decisions: int = 2_000
+
+
+FULL = Effort()
+
+
+def evaluate(folder: Path, effort: Effort) -> Figures:
     """Everything, on the data in this folder. Raises Unusable."""
     table = load(folder, POOL, with_costs=True)
     two = load(folder, PAIR, with_costs=False)
     return Figures(
         models=table.models,
-        pool=pool(table, SEEDS),
-        unseen=unseen(table, SEEDS),
-        pair=pair(two, PAIR_SEEDS),
-        new_task={n: new_task(table, n, NEW_TASK_SEEDS) for n in NEW_TASK_VERDICTS},
-        times=decision_times(table, two.rows, DECISIONS),
+        pool=pool(table, range(effort.seeds)),
+        unseen=unseen(table, range(effort.seeds)),
+        pair=pair(two, range(effort.pairs)),
+        new_task={n: new_task(table, n, range(effort.new_tasks)) for n in NEW_TASK_VERDICTS},
+        times=decision_times(table, two.rows, effort.decisions),
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, effort: Effort = FULL) -> int:
     parser = argparse.ArgumentParser(prog="make eval-routing")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("build/eval-routing.json"))
     options = parser.parse_args(arguments)
     begin = time.monotonic()
     try:
-        figures = evaluate(options.data)
+        figures = evaluate(options.data, effort)
     except Unusable as unusable:
         sys.stderr.write(f"{unusable}\n")
         return 2

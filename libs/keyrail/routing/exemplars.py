@@ -72,7 +72,7 @@ class _Index:
         rows = np.concatenate([self._rows[span] for span in spans])
         parts = np.concatenate([self._weights[span] for span in spans])
         parts = parts * np.repeat(weights, [span.stop - span.start for span in spans])
-        return np.bincount(rows, parts, self.size)
+        return np.bincount(rows, parts, self.size).astype(np.float64)
 
 
 def _frequencies(documents: Sequence[Features], size: int) -> _Floats:

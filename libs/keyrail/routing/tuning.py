@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from keyrail.routing.choice import Candidate, Prefer, score, serving
@@ -27,11 +28,15 @@ def worth_for(
     """
     seen = [(score(pool, reference, bar=bar, confidence=confidence), count) for pool, count in requests]
     alone = sum(next(s.quality for s in scored if s.target == reference) * count for scored, count in seen)
-    for worth in _worths(requests, prefer):
+
+    def keeps(worth: float) -> bool:
         kept = sum(serving(scored, reference, prefer, worth).quality * count for scored, count in seen)
-        if kept >= target * alone:
-            return worth
-    return None
+        return kept >= target * alone
+
+    worths = _worths(requests, prefer)
+    # What is worth more is never served worse: the expected quality rises with the worth.
+    found = bisect_left(worths, True, key=keeps)
+    return worths[found] if found < len(worths) else None
 
 
 def _worths(requests: Sequence[tuple[Sequence[Candidate], float]], prefer: Prefer) -> list[float]:
