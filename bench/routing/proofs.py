@@ -15,7 +15,6 @@ from bench.routing.measures import Outcome, apgr, outcome, percentile, ratio, st
 from bench.routing.router import NOW_MS, Router, mean_costs, means, taught
 from keyrail.contracts.scores import Verdict
 from keyrail.routing.choice import Candidate, best, choose
-from keyrail.routing.exemplars import MOST_EXEMPLARS
 from keyrail.routing.learning import Model, exemplar_of
 from keyrail.routing.text import features
 
@@ -177,13 +176,13 @@ class Times:
     exemplars: int
 
 
-def decision_times(table: Table, more: Sequence[Row], decisions: int) -> Times:
-    """Of decisions over all models of the table, with nothing but tallies, and with all the exemplars that a
-    model keeps; the latter from the prompt's text on."""
+def decision_times(table: Table, more: Sequence[Row], decisions: int, remembered: int) -> Times:
+    """Of decisions over all models of the table, with nothing but tallies, and with so many exemplars; the
+    latter from the prompt's text on."""
     rows = [*table.rows, *more]
     verdicts = [
         rows[number % len(rows)].verdict().replace(id=str(number), request_id=str(number))
-        for number in range(MOST_EXEMPLARS)
+        for number in range(remembered)
     ]
     priors = means(table.rows, table.models)
     costs = {model: Decimal(f"{cost:.12f}") for model, cost in mean_costs(table.rows, table.models).items()}

@@ -15,6 +15,7 @@ from bench.routing import report
 from bench.routing.data import PAIR, POOL, Unusable, load
 from bench.routing.proofs import decision_times, new_task, pair, pool, unseen
 from bench.routing.report import Figures
+from keyrail.routing.exemplars import MOST_EXEMPLARS
 
 NEW_TASK_VERDICTS = (50, 100, 200, 400)
 
@@ -27,6 +28,7 @@ class Effort:
     pairs: int = 3
     new_tasks: int = 40
     decisions: int = 2_000
+    exemplars: int = MOST_EXEMPLARS
 
 
 FULL = Effort()
@@ -42,7 +44,7 @@ def evaluate(folder: Path, effort: Effort) -> Figures:
         unseen=unseen(table, range(effort.seeds)),
         pair=pair(two, range(effort.pairs)),
         new_task={n: new_task(table, n, range(effort.new_tasks)) for n in NEW_TASK_VERDICTS},
-        times=decision_times(table, two.rows, effort.decisions),
+        times=decision_times(table, two.rows, effort.decisions, effort.exemplars),
     )
 
 

@@ -15,7 +15,7 @@ from bench.routing.run import Effort, evaluate, main
 from keyrail.routing.text import Features
 
 RECORDED = Path(__file__).parents[3] / "../shared/data/routing"
-QUICK = Effort(seeds=1, pairs=1, new_tasks=2, decisions=50)
+QUICK = Effort(seeds=1, pairs=1, new_tasks=2, decisions=50, exemplars=300)
 TIMES = ("decision_us.plain", "decision_us.neighbours")
 PRICES = {"big": 0.01, "small": 0.0005, "tiny": 0.0001}
 WORDS = {
