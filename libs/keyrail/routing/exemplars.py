@@ -214,7 +214,7 @@ class Neighbours:
                 continue
             by_neighbours, _ = self._weighed(near.rows, near.similarities**2)
             truth, by_task = self._scores[row], means.without(row)
-            usable = ~np.isnan(truth) & ~np.isnan(by_neighbours) & ~np.isnan(by_task)
+            usable = np.isfinite(truth) & np.isfinite(by_neighbours) & np.isfinite(by_task)
             if usable.sum() < 2:
                 continue
             wanted, offered = (truth - by_task)[usable], (by_neighbours - by_task)[usable]
@@ -241,7 +241,7 @@ class _TaskMeans:
         own = self._scores[row]
         there = ~np.isnan(own)
         value = np.where(there, own, 0.0)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", divide="ignore"):
             overall = (self._sums.sum(0) - value) / (self._counts.sum(0) - there)
         task = self._of[row]
         good = self._sums[task] - value + _TASK_MASS * overall

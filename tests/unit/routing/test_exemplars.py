@@ -148,3 +148,10 @@ def test_neighbours_count_where_they_tell_targets_apart() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_neighbours_that_say_nothing_count_for_little_or_nothing(seed: int) -> None:
     assert Neighbours(prompts(random.Random(seed), telling=False)).calibrate() <= 0.05
+
+
+def test_a_target_that_was_judged_once_disturbs_no_calibration() -> None:
+    found = prompts(random.Random(1), telling=True)
+    alone = Neighbours(found).calibrate()
+    found[0] = found[0].replace(scores={**found[0].scores, "rare": 0.3})
+    assert Neighbours(found).calibrate() == pytest.approx(alone, abs=0.02)
