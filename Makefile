@@ -53,6 +53,11 @@ proof: .venv/.installed-dev ## run the long proofs in full: kill rounds, soaks, 
 bench: .venv/.installed-dev ## measure against direct calls and, where installed, LiteLLM and Portkey
 	@$(BIN)/python -m bench.run $(BENCH)
 
+DATA ?= ../shared/data/routing
+.PHONY: eval-routing
+eval-routing: .venv/.installed-dev ## measure smart routing on recorded answers (DATA=folder)
+	@$(BIN)/python -m bench.routing.run --data $(DATA)
+
 .PHONY: compatibility
 compatibility: .venv/.installed-dev ## try every face with every provider and write the matrix again
 	@PYTHONPATH=tests $(BIN)/python -m support.compatibility

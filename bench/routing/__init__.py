@@ -1,0 +1,1 @@
+"""What smart routing is worth, measured offline on recorded answers: `make eval-routing`."""
