@@ -29,7 +29,7 @@ _MODEL = re.compile(r"[!-~]{1,200}")
 def routes_of(
     reader: Reader, section: Mapping[str, Entry], providers: Collection[str]
 ) -> dict[str, RouteConfig]:
-    """The routes by name, without those that are wrong. `providers`: the names that targets may begin with."""
+    """The routes by name, without those that are wrong. `providers`: names that targets may begin with."""
     found: dict[str, RouteConfig] = {}
     for name, entry in section.items():
         if route := _route(reader, name, entry, providers):
