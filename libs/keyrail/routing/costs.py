@@ -67,6 +67,4 @@ def most(target: Target, facts: Facts, at_ms: int, view: ConfigView) -> Decimal 
         output = facts.max_output_tokens * facts.choices
     terms = view.providers.get(target.provider)
     tier = facts.service_tier
-    return most_of_tokens(
-        target.provider, target.model, facts.input_tokens_most, output, at_ms, terms, tier
-    )
+    return most_of_tokens(target.provider, target.model, facts.input_tokens_most, output, at_ms, terms, tier)

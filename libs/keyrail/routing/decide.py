@@ -246,7 +246,10 @@ def _denied(asked: Asked, route: str | None, targets: Sequence[Target]) -> Failu
 
 
 def _refused(
-    failure: Failure, route: RouteConfig | None = None, task: str | None = None, options: Sequence[Option] = ()
+    failure: Failure,
+    route: RouteConfig | None = None,
+    task: str | None = None,
+    options: Sequence[Option] = (),
 ) -> Decision:
     code = failure.code or failure.kind
     return Decision(None, failure, code, failure.message, route, task, _candidates(options))

@@ -45,9 +45,7 @@ def meaning(
     return Direct(target, "alias" if strategy == "alias" else "direct", f"{provider}/{model} was asked for")
 
 
-def _owned(
-    view: ConfigView, name: str, asked: str, owner: Callable[[str], str | None]
-) -> Direct | Failure:
+def _owned(view: ConfigView, name: str, asked: str, owner: Callable[[str], str | None]) -> Direct | Failure:
     provider = owner(name)
     if provider is None:
         return missing(asked, "no route, alias or provider has this name; use 'provider/model'")

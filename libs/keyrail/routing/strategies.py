@@ -168,4 +168,3 @@ def coming_back(order: Order, draw: float) -> Order:
 def usd(amount: Decimal) -> str:
     """Three significant digits: `$0.000123`."""
     return f"${float(amount):.3g}" if amount >= Decimal("0.0001") else f"${float(amount):.2e}"
-

@@ -18,7 +18,6 @@ from keyrail.routing.prediction import Prediction
 from keyrail.routing.text import Features
 
 
-
 def unread() -> None:
     """Of a request whose prompt nobody looked at."""
     return
