@@ -45,7 +45,8 @@ class RequestRouted(Contract, frozen=True, kw_only=True, tag_field="event", tag=
     """A decision of the router about a request that asked for a route. Published once for each dispatch.
 
     `targets`: in the order to try them; empty with `failure`. `code` is for machines, `reason` a sentence.
-    `propensity`: the probability with which the first target was drawn. `facts` has all that the decision
+    `propensity`: the probability with which the first target was drawn; `draw`: the number in [0, 1) that it
+    was drawn by, with which the same decision can be made again. `facts` has all that the decision
     knew
     of the request, so that another configuration can be tried on it.
     """
@@ -65,6 +66,7 @@ class RequestRouted(Contract, frozen=True, kw_only=True, tag_field="event", tag=
     code: str
     reason: str
     propensity: float = 1.0
+    draw: float | None = None
     failure: FailureKind | None = None
     facts: Facts
     router: str

@@ -71,6 +71,7 @@ _TYPES = {
     "removed": pa.bool_(),
     "targets": pa.list_(pa.string()),
     "propensity": pa.float64(),
+    "draw": pa.float64(),
     "score": pa.float64(),
     "weight": pa.float64(),
     "routed_at": _TIME,

@@ -37,7 +37,8 @@ REQUEST_COLUMNS = (
 ALERT_COLUMNS = ("alert_id", "rank", "kind", "tenant", "subject", "detail", "raised_by", "raised_at")
 DECISION_COLUMNS = (
     "request_id", "epoch", "tenant", "key_id", "team", "feature", "route", "strategy", "revision", "task",
-    "targets", "candidates", "code", "reason", "propensity", "failure", "facts", "router", "routed_at",
+    "targets", "candidates", "code", "reason", "propensity", "draw", "failure", "facts", "router",
+    "routed_at",
 )  # fmt: skip
 VERDICT_COLUMNS = (
     "verdict_id", "rank", "request_id", "tenant", "route", "task", "target", "score", "weight", "source",
@@ -50,6 +51,7 @@ SMALLEST = Decimal(1).scaleb(-12)
 
 _UNSETTLED: Row = (*(None,) * 16, False, *(None,) * 12)
 _ENCODER = Encoder()
+_CANDIDATES, _FACTS = map(DECISION_COLUMNS.index, ("candidates", "facts"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,21 +252,13 @@ def decision_row(event: wire.RequestRouted) -> Row:
     Raises DecodeError where its candidates or facts are not those of a request, UnicodeDecodeError where they
     are no text.
     """
-    request_id, *head, candidates, code, reason, propensity, failure, facts, router, at = astuple(event)
-    wire.CANDIDATES.decode(candidates)
-    wire.FACTS.decode(facts)
-    return (
-        _id(request_id),
-        *head,
-        bytes(candidates).decode(),
-        code,
-        reason,
-        propensity,
-        failure,
-        bytes(facts).decode(),
-        router,
-        at,
-    )
+    wire.CANDIDATES.decode(event.candidates)
+    wire.FACTS.decode(event.facts)
+    columns = list(astuple(event))
+    columns[0] = _id(event.request_id)
+    columns[_CANDIDATES] = bytes(event.candidates).decode()
+    columns[_FACTS] = bytes(event.facts).decode()
+    return tuple(columns)
 
 
 def verdict_row(event: wire.VerdictGiven) -> Row:

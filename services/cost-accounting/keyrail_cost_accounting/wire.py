@@ -165,6 +165,7 @@ class RequestRouted(Struct, frozen=True, gc=False, kw_only=True, tag_field="even
     code: str
     reason: str
     propensity: Share = 1.0
+    draw: Share | None = None
     failure: str | None = None
     facts: Raw
     router: str

@@ -47,6 +47,7 @@ ROUTED = RequestRouted(
     code="clears_bar",
     reason="the cheapest that clears the bar; it's 'quoted' and ümläuted",
     propensity=0.25,
+    draw=0.125,
     facts=Facts(model="chat", input_tokens_estimate=12, tools=True),
     router="r1",
     routed_ms=NOON,

@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS decisions
     code LowCardinality(String),
     reason String CODEC(ZSTD(1)),
     propensity Float64,
+    draw Nullable(Float64),
     failure LowCardinality(Nullable(String)),
     facts String CODEC(ZSTD(1)),
     router String,
