@@ -28,13 +28,15 @@ class Candidate(Contract, frozen=True, kw_only=True):
     """One target as the decision saw it. None is unknown, or played no part.
 
     `gate`: what closed it. `probability`: that it clears the bar. `latency_s`: until the first token of a
-    stream, until the end of a whole answer. `share`: of its traffic, while it comes back from an outage.
+    stream, until the end of a whole answer, where enough was measured to compare. `share`: of its traffic,
+    while it comes back from an outage.
     """
 
     target: str  # provider/model
     gate: Gate | None = None
     quality: float | None = None
-    verdicts: float | None = None  # what the quality rests on, older ones weighing less
+    mass: float | None = None  # verdicts that the quality weighs as much as, the prior among them
+    verdicts: float | None = None  # those of them that were given, older ones weighing less
     probability: float | None = None
     cost_usd: Decimal | None = None
     latency_s: float | None = None
