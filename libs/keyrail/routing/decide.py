@@ -273,9 +273,10 @@ def _candidate(each: Option) -> Candidate:
         target=each.name,
         gate=each.gate,
         quality=scored.quality if scored is not None else None,
+        mass=scored.mass if scored is not None else None,
         verdicts=scored.evidence if scored is not None else None,
         probability=scored.probability if scored is not None else None,
         cost_usd=each.cost,
-        latency_s=each.latency.quantile(0.5) if each.latency is not None else None,
+        latency_s=each.latency.quantile(0.5) if each.latency is not None and each.latency.measured else None,
         share=each.share if each.share < 1 else None,
     )
