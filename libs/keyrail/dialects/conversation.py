@@ -30,7 +30,7 @@ def of_messages(system: object, messages: list[dict[str, Any]]) -> str | None:
         role = message.get("role")
         if role == "user":
             return of(first, text_of(message.get("content")))
-        if not first and (role == "system" or role == "developer"):
+        if not first and role in ("system", "developer"):
             first = text_of(message.get("content"))
     return of(first, "")
 

@@ -20,8 +20,9 @@ from keyrail.routing.world import Asked, World, name_of, unread
 
 FIXED: Final[frozenset[Strategy]] = frozenset({"direct", "alias", "fallback"})
 """Strategies whose plan follows from the configuration and the model's name, whatever is drawn."""
-LAST_RESORT: Final[frozenset[Gate]] = frozenset({"keys"})
-"""Closed for a time only, and whoever calls looks again: these go to the end of a plan."""
+LAST_RESORT: Final[frozenset[Gate]] = frozenset({"keys", "breaker", "limits"})
+"""Closed for a time only, and whoever calls looks again: these are at the end of a plan, for when everybody
+else has failed."""
 _SCORED: Final[frozenset[Strategy]] = frozenset({"cheapest", "fastest", "smart"})
 
 
@@ -220,7 +221,9 @@ def _unsure(options: Sequence[Option], asked: Asked) -> list[Option]:
 
 
 def _last_resort(options: Sequence[Option]) -> list[Option]:
-    return [each for each in options if each.gate in LAST_RESORT and each.until_ms is not None]
+    """Not those that nobody knows ever to open again; the one that is back first comes first."""
+    found = [each for each in options if each.gate in LAST_RESORT and each.until_ms is not None]
+    return sorted(found, key=lambda each: each.until_ms or 0)
 
 
 def _left_out(options: Sequence[Option]) -> str:
