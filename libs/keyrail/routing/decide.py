@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from keyrail.config.allowed import allows, allows_targets
 from keyrail.contracts.config import ConfigView, RouteConfig, SmartRule
@@ -26,8 +25,7 @@ else has failed."""
 _SCORED: Final[frozenset[Strategy]] = frozenset({"cheapest", "fastest", "smart"})
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A plan or a failure, and why. `route` None: no route was asked for, so there is nothing to record.
 
     `candidates`: as RequestRouted has them. `conversation`: what its first target is to be noted under for
@@ -221,9 +219,12 @@ def _unsure(options: Sequence[Option], asked: Asked) -> list[Option]:
 
 
 def _last_resort(options: Sequence[Option]) -> list[Option]:
-    """Not those that nobody knows ever to open again; the one that is back first comes first."""
-    found = [each for each in options if each.gate in LAST_RESORT and each.until_ms is not None]
-    return sorted(found, key=lambda each: each.until_ms or 0)
+    """As listed, without keys of which nobody knows that they ever come back."""
+    return [
+        each
+        for each in options
+        if each.gate in LAST_RESORT and (each.gate != "keys" or each.until_ms is not None)
+    ]
 
 
 def _left_out(options: Sequence[Option]) -> str:
