@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from keyrail.config import document
+from keyrail.contracts.config import RaceRule
 from keyrail.providers import registry
 from keyrail_embedded.settings import EmbeddedSettings
 
@@ -76,6 +77,22 @@ def test_the_configuration_in_the_document_on_budgets_is_valid() -> None:
     view = document.parse("\n".join(lines), "budgets.md", registry.configs())
     assert view.routes["experimental"].unknown_price == "allow"
     assert view.tenants["default"].teams["search"].limits.rpm == 600
+
+
+def test_the_configuration_in_the_document_on_routes_is_valid() -> None:
+    text = (ROOT / "docs/routing.md").read_text()
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    view = document.parse("\n".join(lines), "routing.md", registry.configs())
+    assert [route.strategy for route in view.routes.values()] == [
+        "fallback",
+        "weighted",
+        "cheapest",
+        "fastest",
+        "smart",
+        "race",
+    ]
+    assert view.routes["clever"].race == RaceRule(mode="hedge")
+    assert view.tenants["europe"].providers == ("mistral",)
 
 
 def test_the_readme_lists_every_setting() -> None:
