@@ -1,8 +1,9 @@
 """A recorded decision made again under another configuration, in the world as it was recorded. Pure.
 
-What the configuration does not decide stays: breakers, limits, keys, budgets, and the target that a conversation
-was with; so do quality, cost and latency of the targets that were looked at. What was not recorded is worked
-out where it can be (the cost, from the request and the prices), believed (the quality) or unknown (the latency).
+What the configuration does not decide stays: breakers, limits, keys, budgets, and the target that a
+conversation was with; so do quality, cost and latency of the targets that were looked at. What was not
+recorded is worked out where it can be (the cost, from the request and the prices), believed (the quality) or unknown
+(the latency).
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class RecordedWorld:
         return now_ms if self._gate(target) == "limits" else None
 
     def keys_out(self, tenant: str, target: Target, now_ms: int) -> KeysOut | None:
-        """Where they were. It was known when they would be back if the target was in the plan all the same."""
+        """Where they were. When they are back was known if the target was in the plan all the same."""
         if self._gate(target) != "keys":
             return None
         known = name_of(target) in self._decision.targets
