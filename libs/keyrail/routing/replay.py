@@ -2,8 +2,8 @@
 
 What the configuration does not decide stays: breakers, limits, keys, budgets, and the target that a
 conversation was with; so do quality, cost and latency of the targets that were looked at. What was not
-recorded is worked out where it can be (the cost, from the request and the prices), believed (the quality) or unknown
-(the latency).
+recorded is worked out where it can be (the cost, from the request and the prices), believed (the quality) or
+unknown (the latency).
 """
 
 from __future__ import annotations
