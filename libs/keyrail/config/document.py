@@ -42,7 +42,7 @@ def parse(text: str, filename: str, builtins: Mapping[str, ProviderConfig]) -> C
         providers=providers,
         routes=routes,
         aliases=aliases,
-        tenants=tenants_of(reader, sections["tenants"]),
+        tenants=tenants_of(reader, sections["tenants"], names),
         unknown_price=unknown_price(reader, top.get("unknown_price")),
         models=_models(routes.values(), aliases),
     )

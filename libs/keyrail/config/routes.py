@@ -3,25 +3,44 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
+from keyrail.config import route_rules
 from keyrail.config.problems import quoted
 from keyrail.config.reader import Entry, Reader
 from keyrail.config.tenants import unknown_price
 from keyrail.config.tree import Scalar
-from keyrail.contracts.config import RouteConfig, WeightedTarget
+from keyrail.contracts.config import Abilities, RouteConfig, WeightedTarget
 from keyrail.contracts.slips import Strategy, Target, Timeouts
 
 HIGHEST_WEIGHT: Final = 1_000_000
+HIGHEST_WINDOW: Final = 100_000_000
 LONGEST_TIMEOUT_S: Final = 86_400
-_STRATEGIES: Final[dict[str, Strategy]] = {"fallback": "fallback", "weighted": "weighted"}
+_STRATEGIES: Final[dict[str, Strategy]] = {
+    "fallback": "fallback",
+    "weighted": "weighted",
+    "cheapest": "cheapest",
+    "fastest": "fastest",
+    "smart": "smart",
+    "race": "race",
+}
 _TIMEOUTS: Final = {
     "connect": "connect_s",
     "first_byte": "first_byte_s",
+    "first_token": "first_token_s",
     "between_chunks": "between_chunks_s",
     "total": "total_s",
 }
+_FIELDS: Final = (
+    "strategy",
+    "targets",
+    "timeouts",
+    "unknown_price",
+    "reference",
+    *route_rules.FIELDS,
+)
+_TARGET: Final = ("model", "weight", "quality", "tools", "vision", "json_schema", "window")
 _ROUTE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _MODEL = re.compile(r"[!-~]{1,200}")
 
@@ -38,15 +57,8 @@ def routes_of(
 
 
 def _route(reader: Reader, name: str, entry: Entry, providers: Collection[str]) -> RouteConfig | None:
-    if "/" in name:
-        reader.bad(entry, "a route's name has no /: that is how provider/model is told from a route")
-    elif not _ROUTE_NAME.fullmatch(name):
-        reader.bad(
-            entry, "a route's name is 1 to 64 of a-z, 0-9, ., _ and -, beginning with a letter or a digit"
-        )
-    if name in providers:
-        reader.bad(entry, "a provider has this name")
-    fields = reader.fields(entry, ("strategy", "targets", "timeouts", "unknown_price", "reference"))
+    _check_name(reader, name, entry, providers)
+    fields = reader.fields(entry, _FIELDS)
     if fields is None:
         return None
     targets = _targets(reader, entry, fields.get("targets"), providers)
@@ -57,8 +69,11 @@ def _route(reader: Reader, name: str, entry: Entry, providers: Collection[str]) 
     timeouts = _timeouts(reader, fields.get("timeouts"))
     policy = unknown_price(reader, fields.get("unknown_price"))
     reference = target_of(reader, fields["reference"], providers) if "reference" in fields else None
+    rules = route_rules.rules_of(reader, fields, strategy, many=len(targets) > 1)
     if strategy is None:
         return None
+    if strategy == "smart" and good == targets != ():
+        _check_smart(reader, entry, fields.get("reference"), good, reference)
     return RouteConfig(
         name=name,
         strategy=strategy,
@@ -66,20 +81,59 @@ def _route(reader: Reader, name: str, entry: Entry, providers: Collection[str]) 
         timeouts=timeouts,
         unknown_price=policy,
         reference=reference,
+        **rules,
     )
 
 
+def _check_name(reader: Reader, name: str, entry: Entry, providers: Collection[str]) -> None:
+    if "/" in name:
+        reader.bad(entry, "a route's name has no /: that is how provider/model is told from a route")
+    elif not _ROUTE_NAME.fullmatch(name):
+        reader.bad(
+            entry, "a route's name is 1 to 64 of a-z, 0-9, ., _ and -, beginning with a letter or a digit"
+        )
+    if name in providers:
+        reader.bad(entry, "a provider has this name")
+
+
+def _check_smart(
+    reader: Reader,
+    route: Entry,
+    entry: Entry | None,
+    targets: Sequence[WeightedTarget],
+    reference: Target | None,
+) -> None:
+    """What a smart route compares with has to be one of its targets, and somebody has to say what is good."""
+    if entry is None:
+        if all(each.quality is None for each in targets):
+            reader.bad(
+                route,
+                "a smart route needs a reference, which serves until verdicts say what the others are worth, "
+                "or a quality at one of its targets",
+            )
+    elif reference is not None and all(each.target != reference for each in targets):
+        names = [f"{each.target.provider}/{each.target.model}" for each in targets]
+        text = f"{reference.provider}/{reference.model}"
+        hint = reader.report.hint(text, names)
+        reader.bad(
+            entry, f"{quoted(text)} is not among the targets, but a smart route falls back to it{hint}"
+        )
+
+
 def _strategy(reader: Reader, route: Entry, entry: Entry | None, *, single: bool) -> Strategy | None:
+    known = ", ".join(_STRATEGIES)
     if entry is None:
         if not single:
-            reader.bad(route, "strategy is missing: fallback or weighted")
+            reader.bad(route, f"strategy is missing; known: {known}")
         return "fallback" if single else None
     text = reader.text(entry)
     if text is None:
         return None
-    if text not in _STRATEGIES:
+    if text == "experiment":
+        reader.bad(entry, f"experiments are not there yet; known: {known}")
+    elif text not in _STRATEGIES:
         hint = reader.report.hint(text, _STRATEGIES)
-        reader.bad(entry, f"unknown strategy {quoted(text)}{hint}; known: fallback, weighted")
+        reader.bad(entry, f"unknown strategy {quoted(text)}{hint}; known: {known}")
     return _STRATEGIES.get(text)
 
 
@@ -93,14 +147,14 @@ def _targets(
     items = reader.items(entry)
     if items is not None and not items:
         reader.bad(entry, "is empty: a route needs a target")
-    return tuple(_weightedtarget_of(reader, item, providers) for item in items or ())
+    return tuple(_weighted_target(reader, item, providers) for item in items or ())
 
 
-def _weightedtarget_of(reader: Reader, entry: Entry, providers: Collection[str]) -> WeightedTarget | None:
+def _weighted_target(reader: Reader, entry: Entry, providers: Collection[str]) -> WeightedTarget | None:
     if isinstance(entry.node, Scalar):
         target = target_of(reader, entry, providers)
         return WeightedTarget(target=target) if target else None
-    fields = reader.fields(entry, ("model", "weight"))
+    fields = reader.fields(entry, _TARGET)
     if fields is None:
         return None
     target = None
@@ -109,7 +163,20 @@ def _weightedtarget_of(reader: Reader, entry: Entry, providers: Collection[str])
     else:
         reader.bad(entry, "model is missing")
     weight = reader.whole(fields["weight"], 0, HIGHEST_WEIGHT) if "weight" in fields else 1
-    return WeightedTarget(target=target, weight=weight) if target and weight is not None else None
+    quality = reader.ratio(fields["quality"]) if "quality" in fields else None
+    abilities = _abilities(reader, fields)
+    if target is None or weight is None:
+        return None
+    return WeightedTarget(target=target, weight=weight, quality=quality, abilities=abilities)
+
+
+def _abilities(reader: Reader, fields: Mapping[str, Entry]) -> Abilities:
+    said: dict[str, Any] = {
+        name: reader.flag(fields[name]) for name in ("tools", "vision", "json_schema") if name in fields
+    }
+    if "window" in fields:
+        said["window"] = reader.whole(fields["window"], 1, HIGHEST_WINDOW)
+    return Abilities(**said)
 
 
 def target_of(reader: Reader, entry: Entry, providers: Collection[str]) -> Target | None:
@@ -131,11 +198,12 @@ def target_of(reader: Reader, entry: Entry, providers: Collection[str]) -> Targe
 
 
 def _timeouts(reader: Reader, entry: Entry | None) -> Timeouts:
+    """Seconds, as a number or a duration."""
     if entry is None:
         return Timeouts()
     seconds: dict[str, float] = {}
     for name, field in (reader.fields(entry, _TIMEOUTS) or {}).items():
-        value = reader.positive(field, LONGEST_TIMEOUT_S)
+        value = reader.seconds(field, LONGEST_TIMEOUT_S)
         if value is not None:
             seconds[_TIMEOUTS[name]] = value
     return Timeouts(**seconds)

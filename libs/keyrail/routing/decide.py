@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from keyrail.config.allowed import allows, allows_targets
 from keyrail.contracts.config import ConfigView, RouteConfig, SmartRule
@@ -20,13 +19,13 @@ from keyrail.routing.world import Asked, World, name_of, unread
 
 FIXED: Final[frozenset[Strategy]] = frozenset({"direct", "alias", "fallback"})
 """Strategies whose plan follows from the configuration and the model's name, whatever is drawn."""
-LAST_RESORT: Final[frozenset[Gate]] = frozenset({"keys"})
-"""Closed for a time only, and whoever calls looks again: these go to the end of a plan."""
+LAST_RESORT: Final[frozenset[Gate]] = frozenset({"keys", "breaker", "limits"})
+"""Closed for a time only, and whoever calls looks again: these are at the end of a plan, for when everybody
+else has failed."""
 _SCORED: Final[frozenset[Strategy]] = frozenset({"cheapest", "fastest", "smart"})
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A plan or a failure, and why. `route` None: no route was asked for, so there is nothing to record.
 
     `candidates`: as RequestRouted has them. `conversation`: what its first target is to be noted under for
@@ -220,7 +219,12 @@ def _unsure(options: Sequence[Option], asked: Asked) -> list[Option]:
 
 
 def _last_resort(options: Sequence[Option]) -> list[Option]:
-    return [each for each in options if each.gate in LAST_RESORT and each.until_ms is not None]
+    """As listed, without keys of which nobody knows that they ever come back."""
+    return [
+        each
+        for each in options
+        if each.gate in LAST_RESORT and (each.gate != "keys" or each.until_ms is not None)
+    ]
 
 
 def _left_out(options: Sequence[Option]) -> str:

@@ -111,9 +111,9 @@ def surely_too_small(window: int, facts: Facts) -> bool:
 def _passing(each: Option, asked: Asked, world: World, now_ms: int) -> None:
     target = each.target
     each.share = world.share(target, now_ms)
-    if each.share <= 0:
+    if (keys := world.keys_out(asked.tenant, target, now_ms)) is not None:
+        each.gate, each.until_ms, each.keys = "keys", keys.until_ms, keys
+    elif each.share <= 0:
         each.gate, each.until_ms = "breaker", world.until_ms(target, now_ms)
     elif (until := world.limited_until_ms(asked.tenant, target, asked.facts, now_ms)) is not None:
         each.gate, each.until_ms = "limits", until
-    elif (keys := world.keys_out(asked.tenant, target, now_ms)) is not None:
-        each.gate, each.until_ms, each.keys = "keys", keys.until_ms, keys

@@ -12,11 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from keyrail.contracts.measures import Samples, TargetMeasures
 from keyrail.routing.posterior import decayed
 
 FRESH_MS: Final = 15 * 60_000
 KEPT: Final = 64
 """Samples of each kind, the youngest."""
+WRITTEN: Final = 24
+"""How many of them others are told."""
 EDGES: Final = (500, 2_000, 8_000, 32_000, 128_000)
 """Tokens of prompt at which another size begins."""
 LEAST: Final = 5
@@ -92,6 +95,29 @@ class Latencies:
         default_factory=dict[int, tuple[int, tuple[float, ...]]]
     )
 
+    @classmethod
+    def of(cls, known: TargetMeasures) -> Latencies:
+        """As it was written down."""
+        found = cls(output=known.output, good=known.good, bad=known.bad, at_ms=known.at_ms)
+        found.pace.extend(known.pace)
+        found.between.extend(known.between)
+        for size, samples in known.first.items():
+            if size.isdecimal():
+                found.first[int(size)] = deque(samples, KEPT)
+        return found
+
+    def written(self) -> TargetMeasures:
+        """For others: the youngest samples of each kind."""
+        return TargetMeasures(
+            first={str(size): _youngest(samples) for size, samples in self.first.items()},
+            pace=_youngest(self.pace),
+            between=_youngest(self.between),
+            output=self.output,
+            good=round(self.good, 3),
+            bad=round(self.bad, 3),
+            at_ms=self.at_ms,
+        )
+
     def fold(self, ended: Ended) -> None:
         """One more attempt."""
         if ended.ok is None:
@@ -163,6 +189,10 @@ class Latencies:
             for near in (size - distance, size + distance):
                 found += self.first.get(near, ())
         return found
+
+
+def _youngest(samples: Sequence[Sample]) -> Samples:
+    return tuple((at, round(value, 6)) for at, value in list(samples)[-WRITTEN:])
 
 
 _WHOLE: Final = -1

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import blake2b
 from math import log
-from typing import Final
+from typing import Final, NamedTuple
 
 from keyrail.contracts.config import SmartRule
 from keyrail.routing.choice import Candidate, choose, sentence
@@ -18,8 +17,7 @@ PROBE: Final = 0.05
 """The share of a fastest route's requests that goes to targets that were not measured lately."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """`options`: the open ones, in the order to ask them. `propensity`: the probability of the first."""
 
     options: tuple[Option, ...]

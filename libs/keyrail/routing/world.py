@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from keyrail.contracts.config import ConfigView, RouteConfig
 from keyrail.contracts.failures import Failure
@@ -23,8 +22,7 @@ def unread() -> None:
     return
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A request, as far as it matters.
 
     `models`: what its virtual key may ask for, empty: everything. `draw`: uniform in [0, 1). `prompt`: its
@@ -42,8 +40,7 @@ class Asked:
     owner: Callable[[str], str | None] = names.owner
 
 
-@dataclass(frozen=True, slots=True)
-class KeysOut:
+class KeysOut(NamedTuple):
     """All keys of a tenant at a provider are out. `until_ms` None: nobody knows when one is back."""
 
     until_ms: int | None

@@ -28,6 +28,8 @@ LIMIT_CHANGES = Counter("keyrail_limit_changes", "Changes of shares of limits", 
 STALE_ATTEMPTS = Counter("keyrail_stale_attempts", "Attempts heard of after they were given up")
 # Counter: gaps in a frame sequence; each ended a request with an error.
 FRAME_GAPS = Counter("keyrail_frame_gaps", "Gaps in frame sequences")
+# Counter: decisions not recorded, because too many waited for JetStream.
+DECISIONS_LOST = Counter("keyrail_decisions_lost", "Decisions that the ledger never heard of")
 # Counter: plans made, by strategy ("none": refused).
 PLANS = Counter("keyrail_plans", "Routing decisions", ["strategy"])
 # Counter: requests that a budget did not pay for, by whose it is (key, team, tenant).

@@ -16,7 +16,12 @@ from keyrail.keys.book import KeyBook
 from keyrail.pricing import catalogue
 from keyrail.providers import names
 from keyrail_router.budgets import Budgets
+from keyrail_router.decisions import Decisions
 from keyrail_router.handlers import RequestHandler
+from keyrail_router.measures import Measures
+from keyrail_router.planner import Planner
+from keyrail_router.scores import Scores
+from keyrail_router.world import RouterWorld, Well
 
 
 class Router:
@@ -33,8 +38,14 @@ class Router:
         self._keys = KvView(bus, streams.KEYS.name, book.put_record, book.drop_record)
         self._outages = KvView(bus, streams.KEY_HEALTH.name, book.put_health, book.drop_health)
         self._budgets = Budgets(bus)
+        self._measures = Measures(bus)
+        self._scores = Scores(bus)
+        self._decisions = Decisions(bus)
+        world = RouterWorld(Well(), book, self._measures, self._scores)
+        view = lambda: self._view  # noqa: E731 - the newest, whenever it is asked for
+        planner = Planner(view, world, names.owner)
         self._handler = RequestHandler(
-            bus, self._forwarder, self._hearing, lambda: self._view, names.owner, book, self._budgets
+            bus, self._forwarder, self._hearing, view, planner, self._budgets, self._decisions
         )
         self._subscriptions: list[Subscription] = []
 
@@ -48,6 +59,7 @@ class Router:
         await self._forwarder.start()
         await self._hearing.start()
         self._budgets.start()
+        self._decisions.start()
         own = subjects.request_to(self._bus.instance)
         self._subscriptions = [
             await self._bus.subscribe(own, self._handler.on_request),
@@ -63,8 +75,13 @@ class Router:
         await self._handler.settle()
         await self._forwarder.settle()
         await self._budgets.stop()
+        await self._decisions.stop()
+        await self._scores.stop()
+        await self._measures.stop()
         await self._heart.stop()
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
             self._view = ConfigView.decode(value)
+            self._measures.follow(self._view)
+            self._scores.follow(self._view)
