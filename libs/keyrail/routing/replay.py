@@ -27,6 +27,7 @@ from keyrail.routing.world import Asked, KeysOut, name_of, priors
 Believed = Callable[[str, RouteConfig, str], Mapping[str, Posterior]]
 """What is known of the targets of a tenant's route at a task, by name."""
 STICKY: Final = "sticky"
+NOT_ALLOWED: Final = "model_not_allowed"
 PREDICTING: Final = frozenset({"cheapest", "fastest", "smart", "race"})
 """Strategies that look at costs: one that is not recorded was unknown."""
 _SOME_TOKENS: Final = 1_000.0
@@ -35,6 +36,9 @@ _KEYS_OUT: Final = Failure(kind="rate", message="All keys were out.", status=429
 
 def replayed(decision: RequestRouted, view: ConfigView, before: ConfigView, believed: Believed) -> Decision:
     """As `view` would have decided. `before`: whose prices the recorded costs were predicted with."""
+    if _kept_out(decision):
+        failure = Failure(kind=decision.failure or "other", message=decision.reason, status=429)
+        return Decision(None, failure, decision.code, decision.reason, view.routes.get(decision.route))
     asked = Asked(
         facts=decision.facts,
         tenant=decision.tenant,
@@ -43,6 +47,13 @@ def replayed(decision: RequestRouted, view: ConfigView, before: ConfigView, beli
         below_usd=_below(decision, before),
     )
     return decide(view, asked, RecordedWorld(decision, before, believed), decision.routed_ms)
+
+
+def _kept_out(decision: RequestRouted) -> bool:
+    """Whether it was refused for what no route decides: the key may not ask for this, or budgets are spent."""
+    if decision.targets:
+        return False
+    return decision.code == NOT_ALLOWED or any(each.gate is None for each in decision.candidates)
 
 
 def draw_of(decision: RequestRouted) -> float:

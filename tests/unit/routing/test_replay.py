@@ -248,7 +248,7 @@ def test_recorded_outages_stay_and_new_rules_apply() -> None:
     down = Seen(share=0.0)
     before = view_of(routed("fallback", "one/small", "one/large"))
     event = decided(before, Asked(Facts(model="chat"), tenant="acme"), one_small=down)
-    assert event.targets == ("one/large",)
+    assert event.targets[0] == "one/large"
     refused = view_of(routed("fallback", "one/small"))
     elsewhere = before.replace(tenants={"acme": TenantConfig(providers=("two",))})
     for view in (refused, elsewhere, ConfigView(providers=PROVIDERS)):
@@ -256,6 +256,19 @@ def test_recorded_outages_stay_and_new_rules_apply() -> None:
         simulation.add(event)
         assert simulation.routes["chat"].moves == {("one/large", REFUSED): 1}
         assert simulation.routes["chat"].refused_after == 1
+
+
+def test_who_was_kept_out_stays_so() -> None:
+    view = view_of(routed("fallback", "one/small", "one/large"))
+    spent = decided(view, Asked(Facts(model="chat"))).replace(
+        targets=(), failure="budget", code="budget_exceeded"
+    )
+    denied = decided(view, Asked(Facts(model="chat"), models=("other",)))
+    for event in (spent, denied):
+        simulation = Simulation(view, view, nobody)
+        assert simulation.add(event).plan is None
+        told = simulation.routes["chat"]
+        assert (told.elsewhere, told.refused_before, told.refused_after) == (0, 1, 1)
 
 
 def test_a_quality_that_is_not_recorded_is_what_is_believed_today() -> None:
