@@ -50,7 +50,7 @@ def replayed(decision: RequestRouted, view: ConfigView, before: ConfigView, beli
 
 
 def _kept_out(decision: RequestRouted) -> bool:
-    """Whether it was refused for what no route decides: the key may not ask for this, or budgets are spent."""
+    """Whether no route had a say: the key may not ask for this, or its budgets are spent."""
     if decision.targets:
         return False
     return decision.code == NOT_ALLOWED or any(each.gate is None for each in decision.candidates)
