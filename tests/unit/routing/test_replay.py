@@ -51,6 +51,7 @@ class Seen:
     share: float = 1.0
     limited: bool = False
     keys: tuple[bool, bool] = (False, False)  # out; known when back
+    back_ms: int = 5
     quality: Posterior = EVEN
     seconds: tuple[float, ...] = ()
     cost: Decimal | None = None
@@ -64,13 +65,18 @@ class Told(Calm):
     def share(self, target: Target, now_ms: int) -> float:
         return self.seen[name_of(target)].share
 
+    def until_ms(self, target: Target, now_ms: int) -> int | None:
+        return now_ms + self.seen[name_of(target)].back_ms
+
     def limited_until_ms(self, tenant: str, target: Target, facts: Facts, now_ms: int) -> int | None:
-        return now_ms + 5 if self.seen[name_of(target)].limited else None
+        return now_ms + self.seen[name_of(target)].back_ms if self.seen[name_of(target)].limited else None
 
     def keys_out(self, tenant: str, target: Target, now_ms: int) -> KeysOut | None:
         out, known = self.seen[name_of(target)].keys
         failure = Failure(kind="rate", message="out", status=429)
-        return KeysOut(now_ms + 9 if known else None, failure) if out else None
+        return (
+            KeysOut(now_ms + self.seen[name_of(target)].back_ms if known else None, failure) if out else None
+        )
 
     def qualities(
         self,
@@ -119,6 +125,7 @@ def seen_of(chance: Random) -> Seen:
         share=chance.choice((0.0, 1.0, 1.0, chance.random())),
         limited=chance.random() < 0.2,
         keys=chance.choice(((False, False), (False, False), (True, True), (True, False))),
+        back_ms=chance.randrange(1, 60_000),
         quality=Posterior(chance.random(), chance.uniform(1, 500), chance.uniform(0, 500)),
         seconds=tuple(sorted(chance.uniform(0.01, 5) for _ in range(chance.randrange(8)))),
         cost=chance.choice((None, Decimal(chance.randrange(10**6)).scaleb(-9))),
