@@ -11,6 +11,7 @@ from typing import Final
 
 UNTAGGED: Final = "(untagged)"
 OTHERS: Final = "(others)"
+REFUSED: Final = "(refused)"
 SHORT_S: Final = 2 * 86_400
 """Up to this long a range is read by minutes, unless it began longer ago than they are kept up to date."""
 LONG_S: Final = 92 * 86_400
@@ -99,6 +100,29 @@ def requests() -> str:
     """The requests of the range, as table `c`. Their model may be a route, and no provider is theirs."""
     columns = chosen(("tenant", "team", "feature"))
     return f"(SELECT * FROM requests FINAL WHERE $__timeFilter_ms(received_at) AND {columns}) AS c"
+
+
+def decisions() -> str:
+    """The decisions of the range, as table `c`, with the target that was `chosen`."""
+    columns = chosen(("tenant", "team", "feature"))
+    first = f"if(empty(targets), '{REFUSED}', targets[1]) AS chosen"
+    return f"(SELECT *, {first} FROM decisions FINAL WHERE $__timeFilter_ms(routed_at) AND {columns}) AS c"
+
+
+def gates() -> str:
+    """The gates that were closed in decisions of the range, one row each, as table `c`."""
+    columns = chosen(("tenant", "team", "feature"))
+    each = "JSONExtractString(arrayJoin(JSONExtractArrayRaw(candidates)), 'gate')"
+    found = (
+        f"SELECT routed_at, {each} AS gate FROM decisions FINAL"
+        f" WHERE $__timeFilter_ms(routed_at) AND {columns}"
+    )
+    return f"(SELECT * FROM ({found}) WHERE gate != '') AS c"
+
+
+def some_attempts(condition: str) -> str:
+    """Those of `attempts` of which something holds, as table `c`."""
+    return f"(SELECT * FROM {attempts()} WHERE {condition}) AS c"
 
 
 def alerts() -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scripts.grafana import sql
+from scripts.grafana import decisions, sql
 from scripts.grafana.panels import Board, chart, stat, table
 
 _ANSWERED: Final = sql.ratio("countIf(c.status = 'ok')", "count()")
@@ -174,5 +174,6 @@ ROUTING: Final = Board(
             ),
             width=12,
         ),
+        *decisions.PANELS,
     ),
 )  # fmt: skip

@@ -285,3 +285,63 @@ def test_without_a_stack_there_is_one_line_and_status_1(tmp_path: Path) -> None:
     ):
         assert "nothing runs in" in refused(nothing, text)
     assert "nothing runs in" in refused(nothing, "keys add openai --id main", VALUE)
+
+
+def test_a_routed_request_is_explained_and_tried_under_another_configuration(
+    stack: Stack, tmp_path: Path
+) -> None:
+    answer = httpx.post(
+        f"{stack.url}/v1/chat/completions",
+        json=chat("fast"),
+        headers={"authorization": f"Bearer {stack.key}", "x-keyrail-feature": "sums"},
+        trust_env=False,
+    )
+    id = answer.headers["x-keyrail-request-id"]
+    until = time.monotonic() + 10
+    while (shown := stack.cli("requests", "show", id, "--json")).returncode or not json.loads(shown.stdout)[
+        "decisions"
+    ]:
+        assert time.monotonic() < until, shown
+    (decision,) = json.loads(shown.stdout)["decisions"]
+    assert (decision["route"], decision["targets"]) == ("fast", ["sandbox/echo"])
+    assert decision["draw"] is not None
+    assert decision["facts"]["model"] == "fast"
+    said = done(stack, f"requests show {id}")
+    assert decision["reason"] in said
+    assert any(line.split()[:2] == ["*", "sandbox/echo"] for line in said.splitlines())
+
+    (route,) = asked(stack, "routes list")
+    assert (route["name"], route["targets"][0]["target"]) == ("fast", "sandbox/echo")
+    assert "sandbox/echo" in done(stack, "routes show fast")
+    assert "no such route" in refused(stack, "routes show slow")
+    same, other, broken = (tmp_path / name for name in ("same.yaml", "other.yaml", "broken.yaml"))
+    same.write_text(CONFIG)
+    other.write_text(CONFIG.replace("sandbox/echo", "sandbox/other"))
+    broken.write_text("routes:\n  fast: {targets: [nobody/x]}\n")
+    (told,) = asked(stack, f"routes simulate --since 1h --config {same} --route fast")["routes"]
+    assert (told["elsewhere"], told["moves"], told["refused_after"]) == (0, [], 0)
+    assert told["decisions"] > 0
+    simulated = asked(stack, f"routes simulate --since 1h --config {other} --route fast")
+    (told,) = simulated["routes"]
+    moved = {"from": "sandbox/echo", "to": "sandbox/other", "decisions": told["decisions"]}
+    assert told["moves"] == [moved]
+    assert simulated["limits"]
+    result = stack.cli("routes", "simulate", "--since", "1h", "--config", str(broken))
+    assert result.stderr.startswith(f"{broken}:2: ")
+
+
+def test_verdicts_are_imported_once(stack: Stack, tmp_path: Path) -> None:
+    file = tmp_path / "verdicts.jsonl"
+    line = {"route": "fast", "task": "sums", "target": "sandbox/echo", "score": 0.75}
+    file.write_text("".join(json.dumps(line | {"prompt": f"add {word}"}) + "\n" for word in "abcdefgh"))
+    assert done(stack, f"verdicts import {file}") == "8 of 8 verdicts were new\n"
+    assert asked(stack, f"verdicts import {file}") == {"verdicts": 8, "new": 0}
+    (row,) = asked(stack, "routes scores fast")
+    assert (row["task"], row["target"], row["in_route"]) == ("sums", "sandbox/echo", True)
+    assert row["verdicts"] == pytest.approx(8, abs=0.01)
+    until = time.monotonic() + 10
+    while len(rows := asked(stack, "verdicts list --route fast --since 1h")) < 8:
+        assert time.monotonic() < until, rows
+    assert {row["source"] for row in rows} == {"import"}
+    file.write_text('{"route": "slow", "target": "sandbox/echo", "score": 1}\n')
+    assert f"{file}:1: route: there is no such route" in refused(stack, f"verdicts import {file}")

@@ -13,7 +13,7 @@ from keyrail.contracts.usage import Price, Usage
 from support.grafana import ALL, View
 from support.ledger_facts import Facts
 
-UNTAGGED, OTHERS, SERIES = "(untagged)", "(others)", 10
+UNTAGGED, OTHERS, REFUSED, SERIES = "(untagged)", "(others)", "(refused)", 10
 SECOND, DAY = 1_000, 86_400_000
 Number = Decimal | float | int | None
 Key = tuple[str | int, ...]
@@ -65,6 +65,9 @@ DIMENSIONS: Mapping[str, Callable[[Call], str]] = {
     "key": lambda c: c.started.key_id,
     "provider_key": lambda c: tagged(c.started.provider_key_id),
     "strategy": lambda c: c.started.strategy,
+    "standing": lambda c: str(c.settled and c.settled.standing),
+    "role": lambda c: c.started.role,
+    "basis": lambda c: c.price.basis or "(unknown)",
     "failure": lambda c: (c.settled.failure if c.settled else None) or "(none)",
 }
 
@@ -185,6 +188,12 @@ MEASURES: Mapping[str, _AT_ALL] = {
     "failed_share": lambda f: divided(ended(f, "failed", "lost"), len(f)),
     "again_share": lambda f: divided(len(f) - requests(f), len(f)),
     "attempts_per_request": lambda f: divided(len(f), requests(f)),
+    "reference_share": lambda f: divided(
+        sum(f"{c.started.provider}/{c.started.model}" == c.started.reference for c in f), len(f)
+    ),
+    "cache_hits": len,
+    "answers_saved_usd": lambda f: _known(each.price.uncached_usd for each in f),
+    "lost_race_usd": lambda f: _known(each.cost for each in f),
     "routes": lambda f: len({each.started.route for each in f} - {None}),
     **{
         name: (lambda f, name=name: ended(f, name))
@@ -205,6 +214,26 @@ _ORDERS: Mapping[str, _AT_ALL] = {
     "routing_saved_usd": lambda f: abs(saved("reference_usd")(f)),
 }
 """What makes a series one of the largest, where it is not its known cost."""
+
+
+def _raced(call: Call) -> bool:
+    return call.settled is not None and call.settled.standing is not None
+
+
+def _cached(call: Call) -> bool:
+    return call.price.source == "cache"
+
+
+_KINDS: Mapping[str, Callable[[Call], bool]] = {
+    "standing": _raced,
+    "lost_race_usd": lambda c: c.settled is not None and c.settled.standing == "lost",
+    "cache_hits": _cached,
+    "answers_saved_usd": _cached,
+    "reference_share": lambda c: (
+        c.started.number == 1 and c.started.route is not None and c.started.reference is not None
+    ),
+}
+"""Which attempts a query with this column is about."""
 
 
 class Truth:
@@ -253,6 +282,8 @@ class Truth:
                 continue
             if "failure" in names and each.status not in ("failed", "lost", "cancelled"):
                 continue
+            if not all(_KINDS[name](each) for name in columns if name in _KINDS):
+                continue
             key = tuple(DIMENSIONS[name](each) for name in names)
             groups.setdefault(
                 (*((_floor(at, view.interval_ms),) if "time" in columns else ()), *key), []
@@ -287,6 +318,26 @@ class Truth:
             key: {name: measures[name](group) for name, kind in columns.items() if kind == "number"}
             for key, group in groups.items()
         }
+
+    def of_decisions(self, view: View, columns: Mapping[str, str]) -> dict[Key, dict[str, Number]]:
+        """What a query of `decisions` answers: how many there were, or gates of their candidates."""
+        counts: dict[Key, int] = {}
+        for each in self._facts.decisions:
+            tags = (("tenant", each.tenant), ("team", tagged(each.team)), ("feature", tagged(each.feature)))
+            if not (
+                view.start_ms <= each.routed_ms <= view.end_ms
+                and all(_lets(view, name, value) for name, value in tags)
+            ):
+                continue
+            chosen = each.targets[0] if each.targets else REFUSED
+            names = [each.strategy if "strategy" in columns else chosen]
+            if "gate" in columns:
+                names = [one.gate for one in each.candidates if one.gate is not None]
+            for name in names:
+                key = (_floor(each.routed_ms, view.interval_ms), name)
+                counts[key] = counts.get(key, 0) + 1
+        (number,) = (name for name, kind in columns.items() if kind == "number")
+        return {key: {number: count} for key, count in counts.items()}
 
     def of_alerts(self, view: View, columns: Mapping[str, str]) -> dict[Key, dict[str, Number]]:
         """What a query of `alerts` answers."""
@@ -345,6 +396,12 @@ class Truth:
             _lets(view, name, DIMENSIONS[name](each))
             for name in ("tenant", "team", "feature", "provider", "model")
         )
+
+
+def _known(amounts: Iterable[Decimal | None]) -> Decimal | None:
+    """The sum of those that are known, None where none is."""
+    found = [each for each in amounts if each is not None]
+    return sum(found, Decimal(0)) if found else None
 
 
 def _summed(group: Sequence[Call]) -> Number:

@@ -9,7 +9,15 @@ from decimal import Decimal
 from uuid import UUID
 
 from keyrail.contracts.base import Contract
-from keyrail.contracts.events import AlertRaised, AttemptSettled, AttemptStarted, RequestFinished
+from keyrail.contracts.events import (
+    AlertRaised,
+    AttemptSettled,
+    AttemptStarted,
+    RequestFinished,
+    RequestRouted,
+)
+from keyrail.contracts.routing import Candidate
+from keyrail.contracts.slips import Facts as Asked
 from keyrail.contracts.usage import Price, Usage
 from keyrail_cost_accounting.blocks import COLUMNS, encode
 from keyrail_cost_accounting.ledger import Ledger
@@ -26,6 +34,8 @@ MODELS = (
 )
 UNPRICED = "new-model"
 DAY_MS = 86_400_000
+KEPT_MS = 89 * DAY_MS
+"""Younger than this decisions are surely still there."""
 
 
 @dataclass
@@ -36,6 +46,7 @@ class Facts:
     running: list[AttemptStarted] = field(default_factory=list[AttemptStarted])
     requests: list[RequestFinished] = field(default_factory=list[RequestFinished])
     alerts: list[AlertRaised] = field(default_factory=list[AlertRaised])
+    decisions: list[RequestRouted] = field(default_factory=list[RequestRouted])
 
 
 def invent(now_ms: int, seed: int = 5) -> Facts:
@@ -45,6 +56,8 @@ def invent(now_ms: int, seed: int = 5) -> Facts:
     for number in range(900):
         back = DAY_MS * (chance.random() if number % 2 else 125 * chance.random() ** 3)
         _request(facts, chance, now_ms - 5_000 - int(back))
+    _race_and_cache(facts, random.Random(seed))
+    _decide(facts, random.Random(seed), now_ms - KEPT_MS)
     for number, kind in enumerate(("budget-soft", "budget-hard", "key-auth", "key-money") * 4):
         at = now_ms - 1_000 - int(DAY_MS * 20 * chance.random() * (number > 3))
         facts.alerts.append(
@@ -90,6 +103,52 @@ def _request(facts: Facts, chance: random.Random, at: int) -> None:
     )  # fmt: skip
 
 
+def _race_and_cache(facts: Facts, chance: random.Random) -> None:
+    """Some attempts of routes raced, some were answered out of the cache."""
+    for number, each in enumerate(facts.settled):
+        started, price = each.started, each.price
+        if started.route is None:
+            continue
+        reference = chance.choice((f"{started.provider}/{started.model}", "openai/gpt-5.4", None))
+        changes: dict[str, object] = {"started": started.replace(reference=reference)}
+        what = chance.random()
+        if what < 0.4:
+            role = chance.choice(("race", "hedge"))
+            basis = (
+                chance.choice(("exact", "estimated", "assumed_full")) if price.cost_usd is not None else None
+            )
+            changes = {
+                "started": started.replace(reference=reference, role=role),
+                "standing": chance.choice(("won", "lost")),
+                "price": price.replace(basis=basis),
+            }
+        elif what < 0.7 and price.cost_usd is not None and each.status == "ok":
+            saved = chance.choice((price.cost_usd, None))
+            changes["price"] = price.replace(cost_usd=Decimal(0), source="cache", uncached_usd=saved)
+        facts.settled[number] = each.replace(**changes)
+
+
+def _decide(facts: Facts, chance: random.Random, since_ms: int) -> None:
+    """A decision for the first attempt of each request that asked for a route; some were refused."""
+    gates = ("breaker", "limits", "tools", None, None)
+    for each in [*(settled.started for settled in facts.settled), *facts.running]:
+        if each.number != 1 or each.route is None or each.started_ms < since_ms:
+            continue
+        candidates = tuple(
+            Candidate(target=f"{provider}/{model}", gate=chance.choice(gates)) for provider, model in MODELS
+        )
+        refused = chance.random() < 0.1
+        facts.decisions.append(
+            RequestRouted(
+                request_id=each.request_id, epoch=0, tenant=each.tenant, key_id=each.key_id, team=each.team,
+                feature=each.feature, route=each.route, strategy=each.strategy, revision=1,
+                targets=() if refused else (f"{each.provider}/{each.model}", "openai/other"),
+                candidates=candidates, code="any", reason="it's one", facts=Asked(model=each.route),
+                router="r1", routed_ms=each.started_ms, failure="unavailable" if refused else None,
+            )
+        )  # fmt: skip
+
+
 def _settled(chance: random.Random, started: AttemptStarted, *, last: bool) -> AttemptSettled:
     status = chance.choices(("ok", "failed", "cancelled"), (9, 1, 1))[0] if last else "failed"
     billed = status != "failed" or chance.random() < 0.6
@@ -124,7 +183,7 @@ def _settled(chance: random.Random, started: AttemptStarted, *, last: bool) -> A
 def write(ledger: Ledger, facts: Facts) -> None:
     """Insert it all as events: starts first, some deliveries twice, in several batches."""
     starts = [*(each.started for each in facts.settled), *facts.running]
-    later = [*facts.settled, *facts.requests, *facts.alerts]
+    later = [*facts.settled, *facts.requests, *facts.alerts, *facts.decisions]
     for number, events in enumerate((starts, later, later[::3], starts[::7])):
         _insert(ledger, events, f"facts-{number}")
 
@@ -133,7 +192,12 @@ def _insert(ledger: Ledger, events: Sequence[Contract], token: str) -> None:
     rows = Rows()
     rows.read(b"[" + b",".join(event.encode() for event in events) + b"]")
     assert not rows.rejected
-    for table, found in (("attempts", rows.attempts), ("requests", rows.requests), ("alerts", rows.alerts)):
+    for table, found in (
+        ("attempts", rows.attempts),
+        ("requests", rows.requests),
+        ("alerts", rows.alerts),
+        ("decisions", rows.decisions),
+    ):
         if found:
             ledger.insert(table, COLUMNS[table], encode(table, found), f"{token}-{table}")
 

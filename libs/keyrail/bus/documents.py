@@ -46,6 +46,18 @@ class Documents:
         except (NatsError, TimeoutError, OSError) as error:
             raise BusUnavailable(f"the document could not be read: {type(error).__name__}") from error
 
+    async def all(self, keys: str) -> dict[str, bytes]:
+        """Every document whose key matches, such as `a.*`. Raises BusError."""
+        prefix = f"$KV.{self._name}."
+        try:
+            bucket = await self._open()
+            info = await self._bus.js.stream_info(f"KV_{self._name}", subjects_filter=prefix + keys)
+            names = [subject.removeprefix(prefix) for subject in info.state.subjects or ()]
+            found = {name: (await self._read(bucket, name))[0] for name in names}
+        except (NatsError, TimeoutError, OSError) as error:
+            raise BusUnavailable(f"documents could not be read: {type(error).__name__}") from error
+        return {name: value for name, value in found.items() if value is not None}
+
     async def remove(self, key: str, unwanted: Callable[[bytes], bool]) -> bool:
         """Remove the document if it is `unwanted`, which sees the latest one. Returns whether it was removed.
 

@@ -1,7 +1,7 @@
 """Verdicts into the bucket of scores: each once, whoever brings it, however often and after whatever crash.
 
-A task's document remembers the last verdicts that were folded in. Those that it is about to forget are noted in
-shards beside it first, so that between the two none is missing.
+A task's document remembers the last verdicts that were folded in. Those that it is about to forget are noted
+in shards beside it first, so that between the two none is missing.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ class Scores:
         """What is known at a task, empty where nothing is. Raises BusError."""
         found = await self._documents.get(score_keys.task(tenant, route, task))
         return _scores(task, found)
+
+    async def tasks(self, tenant: str, route: str) -> list[TaskScores]:
+        """What is known at each task of a route. Raises BusError."""
+        found = await self._documents.all(score_keys.tasks_of(tenant, route))
+        return [TaskScores.decode(each) for each in found.values()]
 
     async def fold(self, tenant: str, verdicts: Sequence[Verdict]) -> int:
         """Returns how many were new. Raises BusError; those folded until then stay, and may be brought

@@ -29,6 +29,11 @@ def task(tenant: str, route: str, name: str) -> str:
     return f"{of_route(tenant, route)}.t.{escaped(name)}"
 
 
+def tasks_of(tenant: str, route: str) -> str:
+    """Of the scores of all tasks of a route."""
+    return f"{of_route(tenant, route)}.t.*"
+
+
 def exemplar(tenant: str, route: str, id: str) -> str:
     """Of the exemplar with this id. Another one may have the same place: the younger keeps it."""
     slot = int.from_bytes(blake2b(id.encode(), digest_size=4).digest()) % SLOTS

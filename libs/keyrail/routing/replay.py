@@ -1,8 +1,9 @@
 """A recorded decision made again under another configuration, in the world as it was recorded. Pure.
 
-What the configuration does not decide stays: breakers, limits, keys, budgets, and the target that a conversation
-was with; so do quality, cost and latency of the targets that were looked at. What was not recorded is worked
-out where it can be (the cost, from the request and the prices), believed (the quality) or unknown (the latency).
+What the configuration does not decide stays: breakers, limits, keys, budgets, and the target that a
+conversation was with; so do quality, cost and latency of the targets that were looked at. What was not
+recorded is worked out where it can be (the cost, from the request and the prices), believed (the quality) or
+unknown (the latency).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from keyrail.routing.world import Asked, KeysOut, name_of, priors
 Believed = Callable[[str, RouteConfig, str], Mapping[str, Posterior]]
 """What is known of the targets of a tenant's route at a task, by name."""
 STICKY: Final = "sticky"
+NOT_ALLOWED: Final = "model_not_allowed"
 PREDICTING: Final = frozenset({"cheapest", "fastest", "smart", "race"})
 """Strategies that look at costs: one that is not recorded was unknown."""
 _SOME_TOKENS: Final = 1_000.0
@@ -34,6 +36,9 @@ _KEYS_OUT: Final = Failure(kind="rate", message="All keys were out.", status=429
 
 def replayed(decision: RequestRouted, view: ConfigView, before: ConfigView, believed: Believed) -> Decision:
     """As `view` would have decided. `before`: whose prices the recorded costs were predicted with."""
+    if _kept_out(decision):
+        failure = Failure(kind=decision.failure or "other", message=decision.reason, status=429)
+        return Decision(None, failure, decision.code, decision.reason, view.routes.get(decision.route))
     asked = Asked(
         facts=decision.facts,
         tenant=decision.tenant,
@@ -42,6 +47,13 @@ def replayed(decision: RequestRouted, view: ConfigView, before: ConfigView, beli
         below_usd=_below(decision, before),
     )
     return decide(view, asked, RecordedWorld(decision, before, believed), decision.routed_ms)
+
+
+def _kept_out(decision: RequestRouted) -> bool:
+    """Whether no route had a say: the key may not ask for this, or its budgets are spent."""
+    if decision.targets:
+        return False
+    return decision.code == NOT_ALLOWED or any(each.gate is None for each in decision.candidates)
 
 
 def draw_of(decision: RequestRouted) -> float:
@@ -87,7 +99,7 @@ class RecordedWorld:
         return self.until_ms(target, now_ms) if self._gate(target) == "limits" else None
 
     def keys_out(self, tenant: str, target: Target, now_ms: int) -> KeysOut | None:
-        """Where they were. It was known when they would be back if the target was in the plan all the same."""
+        """Where they were. When they are back was known if the target was in the plan all the same."""
         if self._gate(target) != "keys":
             return None
         return KeysOut(self._back_ms(target, now_ms), _KEYS_OUT)

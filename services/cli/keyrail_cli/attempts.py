@@ -13,16 +13,19 @@ if TYPE_CHECKING:
 COLUMNS = (
     "started_at",
     "request_id",
+    "role",
     "status",
+    "standing",
     "provider",
     "model",
     "input_tokens",
     "output_tokens",
     "cost_usd",
+    "basis",
     "duration_ms",
     "failure",
 )
-OPTIONAL = frozenset({"failure", "duration_ms"})
+OPTIONAL = frozenset({"failure", "duration_ms", "standing"})
 
 
 def register(commands: Commands) -> None:

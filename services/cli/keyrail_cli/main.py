@@ -25,8 +25,10 @@ from keyrail_cli import (
     report_keys,
     reprice,
     requests,
+    routes,
     tokens,
     up,
+    verdicts,
     whatif,
 )
 from keyrail_cli.commands import CommandError, Parser, Problems
@@ -49,6 +51,8 @@ COMMANDS: tuple[Callable[[Commands], None], ...] = (
     report_keys.register,
     attempts.register,
     requests.register,
+    routes.register,
+    verdicts.register,
     prices.register,
     reprice.register,
     whatif.register,

@@ -9,8 +9,10 @@ from typing import Final
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.errors import BusError
+from keyrail.bus.events import EventPublisher
 from keyrail.bus.liveness import Hearing, Heart
-from keyrail.contracts import streams
+from keyrail.bus.scores import Scores
+from keyrail.contracts import streams, subjects
 from keyrail.http.server import HttpServer
 from keyrail.keys import stores
 from keyrail.keys.base import KeyStoreError
@@ -20,6 +22,7 @@ from keyrail_control.api import table
 from keyrail_control.api.handler import Api
 from keyrail_control.buckets import Bucket
 from keyrail_control.configuration import FILENAME, Configuration
+from keyrail_control.learned import Learned
 from keyrail_control.provider_keys import ProviderKeys
 from keyrail_control.questions import Questions
 from keyrail_control.revisions import Revisions
@@ -62,6 +65,7 @@ class Control:
             self._with_key,
             settings.sandbox_url,
         )
+        self._verdicts = EventPublisher(bus, subjects.EVENT_VERDICT)
         self._tokens = VirtualKeys(Bucket(bus, streams.TOKENS.name))
         routes = table.whole(
             table.Behind(
@@ -72,6 +76,7 @@ class Control:
                 tokens=self._tokens,
                 configuration=self._configuration,
                 spent=spent,
+                learned=Learned(self._verdicts, Scores(bus), self._configuration.view),
             )
         )
         token = settings.admin_token_file.read_text().strip()
@@ -95,6 +100,7 @@ class Control:
         key_file = self._settings.default_key_file
         if key_file.exists():
             await self._tokens.let_in(key_file.read_text().strip(), DEFAULT_TENANT)
+        self._verdicts.start()
         await self._hearing.start()
         self._server = HttpServer(self.api, fd=self._settings.listen_fd, port=self._settings.admin_port)
         await self._server.start()
@@ -108,6 +114,7 @@ class Control:
             await self._looking
         if self._server is not None:
             await self._server.stop()
+            await self._verdicts.stop()
         await self._writer.close()
         await self._heart.stop()
 

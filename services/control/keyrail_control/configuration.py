@@ -60,6 +60,10 @@ class Configuration:
         """Raises BadConfig."""
         await self._checked(text, filename)
 
+    async def read(self, text: str, filename: str) -> ConfigView:
+        """What a text would mean here, without putting it in force. Raises BadConfig."""
+        return await self._checked(text, filename)
+
     async def apply(self, text: str, filename: str) -> Published:
         """Put a text in force. Raises BadConfig, and Unavailable when new budgets can't be counted."""
         async with self._one_at_a_time:

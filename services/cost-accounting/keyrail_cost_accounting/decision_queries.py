@@ -77,8 +77,10 @@ def decisions_page(query: DecisionsQuery, rows: Sequence[Record]) -> LedgerPage:
     """Rows with their candidates and facts as JSON, as many as fit."""
     fit = fitting(rows[: _most(query)])
     shown = [row | {name: json.loads(str(row[name])) for name in _TEXTS} for row in fit]
-    last = fit[-1] if len(fit) < len(rows) else None
-    cursor = last and f"{last['routed_at']} {last['request_id']} {last['epoch']} {last['tenant']}"
+    cursor = None
+    if len(fit) < len(rows):
+        last = fit[-1]
+        cursor = f"{last['routed_at']} {last['request_id']} {last['epoch']} {last['tenant']}"
     return LedgerPage(rows=shown, cursor=cursor, error=None)
 
 

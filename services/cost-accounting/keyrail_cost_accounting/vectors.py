@@ -153,9 +153,15 @@ def attempt(row: dict[str, Json]) -> Attempt:
         price=Price(
             source=get["price_source"],
             version=get["price_version"],
-            **{name: None if get[name] is None else Decimal(get[name]) for name in _MONEY},
+            cost_usd=_decimal(get["cost_usd"]),
+            uncached_usd=_decimal(get["uncached_usd"]),
+            reference_usd=_decimal(get["reference_usd"]),
         ),
     )
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
 
 
 def priced(record: dict[str, Json], price: Price) -> Row:

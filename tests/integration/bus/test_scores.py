@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
+from typing import TypeVar
 
 import pytest
 from support.nats import NatsServer
 
 from keyrail.bus.connection import Bus
-from keyrail.bus.documents import Documents
+from keyrail.bus.documents import Change, Documents
 from keyrail.bus.errors import BusUnavailable
 from keyrail.bus.scores import Scores, digest
 from keyrail.contracts import score_keys, streams
@@ -17,6 +18,7 @@ from keyrail.contracts.scores import Exemplar, TaskScores, Verdict
 from keyrail.routing import learning
 from keyrail.routing.text import features
 
+T = TypeVar("T")
 NOON = 1_795_435_200_000
 PACKED = features("add the numbers 1 and 2").pack()
 
@@ -77,11 +79,11 @@ class Dying(Documents):
         super().__init__(bus, streams.SCORES.name)
         self._left, self._done = at, done
 
-    async def change(self, key, change):  # type: ignore[no-untyped-def] # pyright: ignore
+    async def change(self, key: str, change: Change[T]) -> T:
         self._left -= 1
         if self._left == 0 and not self._done:
             raise BusUnavailable("died")
-        result = await super().change(key, change)  # pyright: ignore
+        result = await super().change(key, change)
         if self._left == 0:
             raise BusUnavailable("died")
         return result

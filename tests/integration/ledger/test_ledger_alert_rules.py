@@ -23,7 +23,7 @@ RULES = {
     for group in yaml.safe_load((FOLDER / "provisioning/alerting/keyrail.yaml").read_text())["groups"]
     for rule in group["rules"]
 }
-TABLES = ("attempts", "requests", "alerts", "costs_minute", "costs_hour", "costs_day", "rollups")
+TABLES = ("attempts", "requests", "alerts", "decisions", "costs_minute", "costs_hour", "costs_day", "rollups")
 HOUR = 3_600_000
 DAY = 24 * HOUR
 Firing = dict[tuple[str, ...], float]

@@ -25,7 +25,7 @@ HOUR = DAY // 24
 CLOCK = int(time.time()) * 1000
 NOW = CLOCK if CLOCK % DAY > HOUR else CLOCK - CLOCK % DAY - 1_000
 """The end of all ranges: so late in its day that something happened in it."""
-TABLES = ("attempts", "requests", "alerts", "costs_minute", "costs_hour", "costs_day", "rollups")
+TABLES = ("attempts", "requests", "alerts", "decisions", "costs_minute", "costs_hour", "costs_day", "rollups")
 
 
 def back(span_ms: int, interval_ms: int, until_ms: int = NOW, **variables: list[str] | str) -> View:
@@ -111,6 +111,8 @@ def expected(
 ) -> dict[tuple[str | int, ...], dict[str, Number]]:
     if "FROM costs_" in sql:
         return truth.of_costs(view, kinds, series=series)
+    if "FROM decisions " in sql:
+        return truth.of_decisions(view, kinds)
     if "FROM attempts " in sql:
         return truth.of_attempts(view, kinds)
     return truth.of_requests(view, kinds) if "FROM requests " in sql else truth.of_alerts(view, kinds)

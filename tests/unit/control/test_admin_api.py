@@ -11,6 +11,7 @@ import pytest
 from msgspec import Struct
 
 from keyrail.bus.errors import BusUnavailable
+from keyrail.contracts.decisions import DecisionsQuery
 from keyrail.contracts.ledger import (
     AlertsQuery,
     AttemptsQuery,
@@ -179,8 +180,11 @@ async def test_a_parameter_that_is_not_understood_is_refused(api: Api, ledger: L
 
 
 async def test_a_request_is_one_object(api: Api, ledger: Ledger) -> None:
-    assert await call(api, "/v1/requests/some-id") == (200, {"attempts": 1})
-    assert ledger.asked[-1].query == RequestQuery(request_id="some-id")
+    assert await call(api, "/v1/requests/some-id") == (200, {"attempts": 1, "decisions": [{"attempts": 1}]})
+    assert [each.query for each in ledger.asked] == [
+        RequestQuery(request_id="some-id"),
+        DecisionsQuery(request_id="some-id"),
+    ]
     ledger.page = LedgerPage()
     assert (await call(api, "/v1/requests/some-id"))[0] == 404
 

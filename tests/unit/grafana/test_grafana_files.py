@@ -74,12 +74,14 @@ def test_a_panel_asks_the_datasource_that_is_chosen_within_the_range(
     for target in panel["targets"]:
         assert target["datasource"] == {"type": "grafana-clickhouse-datasource", "uid": "${DS_CLICKHOUSE}"}
         reads = re.findall(
-            r"FROM (costs_\w+|attempts|requests|alerts) FINAL WHERE ([^\n]*)", target["rawSql"]
+            r"FROM (costs_\w+|attempts|requests|alerts|decisions) FINAL WHERE ([^\n]*)", target["rawSql"]
         )
         assert reads
         for _, where in reads:
             assert re.search(TIME_FILTERS, where), where
-        assert len(reads) == len(re.findall(r"FROM (?:costs_|attempts|requests|alerts)", target["rawSql"]))
+        assert len(reads) == len(
+            re.findall(r"FROM (?:costs_|attempts|requests|alerts|decisions)", target["rawSql"])
+        )
         expand(target["rawSql"], VIEW, known)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any, Final, cast, get_args
 
 from keyrail.contracts.base import now_ms
+from keyrail.contracts.decisions import DecisionsQuery
 from keyrail.contracts.ledger import (
     AlertsQuery,
     AttemptsQuery,
@@ -59,10 +61,19 @@ class LedgerRoutes:
             Route(
                 "GET",
                 "/v1/requests/{id}",
-                "One request with its attempts",
+                "One request with its attempts and how it was routed",
                 self._request,
                 answer=dict[str, Any],
                 errors=(404, 502),
+            ),
+            Route(
+                "GET",
+                "/v1/decisions",
+                "Decisions of routing, of each tenant oldest first",
+                self._decisions,
+                answer=Rows,
+                query={"tenant": "of this tenant alone", "route": "of this route alone"} | _SINCE | _UNTIL,
+                errors=(502,),
             ),
             Route(
                 "GET",
@@ -92,10 +103,24 @@ class LedgerRoutes:
         return _rows(await self.ask(LedgerQuery(query=query)))
 
     async def _request(self, call: Call[None]) -> dict[str, Any]:
-        page = await self.ask(LedgerQuery(query=RequestQuery(request_id=call.path["id"])))
+        id = call.path["id"]
+        page, decided = await asyncio.gather(
+            self.ask(LedgerQuery(query=RequestQuery(request_id=id))),
+            self.ask(LedgerQuery(query=DecisionsQuery(request_id=id))),
+        )
         if not page.rows:
             raise Unknown("the ledger does not know this request")
-        return page.rows[0]
+        return page.rows[0] | {"decisions": decided.rows}
+
+    async def _decisions(self, call: Call[None]) -> Rows:
+        query = DecisionsQuery(
+            tenant=call.query.get("tenant"),
+            route=call.query.get("route"),
+            since_ms=_since(call),
+            until_ms=_since(call, "until"),
+            cursor=_cursor(call),
+        )
+        return _rows(await self.ask(LedgerQuery(query=query)))
 
     async def _alerts(self, call: Call[None]) -> Rows:
         query = AlertsQuery(since_ms=_since(call), cursor=_cursor(call))

@@ -15,11 +15,14 @@ from keyrail_control.api.ledger import LedgerRoutes
 from keyrail_control.api.prices import PriceRoutes
 from keyrail_control.api.reports import ReportRoutes
 from keyrail_control.api.repricing import RepricingRoutes
+from keyrail_control.api.routes import RouteRoutes
 from keyrail_control.api.routing import Call, Route, Routes
 from keyrail_control.api.system import System
 from keyrail_control.api.tokens import TokenRoutes
+from keyrail_control.api.verdicts import VerdictRoutes
 from keyrail_control.buckets import Bucket
 from keyrail_control.configuration import Configuration
+from keyrail_control.learned import Learned
 from keyrail_control.provider_keys import ProviderKeys
 from keyrail_control.seeding import Ask
 from keyrail_control.virtual_keys import VirtualKeys
@@ -36,6 +39,7 @@ class Behind:
     tokens: VirtualKeys
     configuration: Configuration
     spent: Bucket
+    learned: Learned
 
 
 def whole(behind: Behind) -> Routes:
@@ -58,6 +62,8 @@ def whole(behind: Behind) -> Routes:
         *PriceRoutes(behind.configuration, behind.ledger).routes(),
         *RepricingRoutes(behind.configuration, behind.ledger).routes(),
         *LedgerRoutes(behind.ledger).routes(),
+        *RouteRoutes(behind.configuration, behind.learned, behind.ledger).routes(),
+        *VerdictRoutes(behind.configuration, behind.learned, behind.ledger).routes(),
         *ContentRoutes(behind.ledger).routes(),
         *ReportRoutes(behind.ledger).routes(),
     )
