@@ -32,9 +32,7 @@ def worth_for(
     for worth in _worths(requests, prefer):
         kept = 0.0
         for candidates, count in requests:
-            choice = choose(
-                candidates, reference, bar=bar, confidence=confidence, prefer=prefer, worth=worth
-            )
+            choice = choose(candidates, reference, bar=bar, confidence=confidence, prefer=prefer, worth=worth)
             kept += choice.chosen.quality * count
         if kept >= wanted:
             return worth

@@ -17,6 +17,7 @@ from keyrail.pricing import catalogue
 from keyrail.providers import names
 from keyrail_router.budgets import Budgets
 from keyrail_router.handlers import RequestHandler
+from keyrail_router.targets import Targets
 
 
 class Router:
@@ -32,16 +33,19 @@ class Router:
         book = KeyBook()
         self._keys = KvView(bus, streams.KEYS.name, book.put_record, book.drop_record)
         self._outages = KvView(bus, streams.KEY_HEALTH.name, book.put_health, book.drop_health)
+        targets = Targets(book)
+        self._health = KvView(bus, streams.TARGET_HEALTH.name, targets.put_health, targets.drop_health)
+        self._windows = KvView(bus, streams.WINDOWS.name, targets.put_windows, targets.drop_windows)
         self._budgets = Budgets(bus)
         self._handler = RequestHandler(
-            bus, self._forwarder, self._hearing, lambda: self._view, names.owner, book, self._budgets
+            bus, self._forwarder, self._hearing, lambda: self._view, names.owner, book, self._budgets, targets
         )
         self._subscriptions: list[Subscription] = []
 
     async def start(self) -> None:
         """Return once requests are taken."""
         catalogue.load()  # 0.2 s that no request should wait for
-        views = (self._config, self._keys, self._outages)
+        views = (self._config, self._keys, self._outages, self._health, self._windows)
         for view in views:
             view.start()
         await asyncio.gather(*(view.loaded.wait() for view in views))

@@ -22,9 +22,10 @@ from keyrail.contracts.frames import Fail, Kind
 from keyrail.contracts.slips import Facts, Plan, Slip
 from keyrail.keys.book import KeyBook
 from keyrail.telemetry import metrics
-from keyrail_router import policy, pools
+from keyrail_router import policy, pools, steering
 from keyrail_router.budgets import Budgets, Claim
 from keyrail_router.policy import Owner
+from keyrail_router.targets import Asked, Targets
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class RequestHandler:
         owner: Owner,
         keys: KeyBook,
         budgets: Budgets,
+        targets: Targets,
     ) -> None:
         self._bus = bus
         self._forwarder = forwarder
@@ -51,6 +53,7 @@ class RequestHandler:
         self._owner = owner
         self._keys = keys
         self._budgets = budgets
+        self._targets = targets
         self._planned_for: ConfigView | None = None
         self._plans: dict[str, Plan] = {}
         self._waiting: set[asyncio.Task[None]] = set()
@@ -66,6 +69,8 @@ class RequestHandler:
         plan = self._plan(slip.facts)
         if isinstance(plan, Plan) and slip.models:
             plan = policy.allowed(plan, slip)
+        if isinstance(plan, Plan) and self._targets.any:
+            plan = self._steered(slip, plan)
         if isinstance(plan, Plan) and self._keys.healths:  # made anew each time, behind the cache of plans
             plan = pools.usable(plan, self._keys, slip.tenant, now_ms())
         if isinstance(plan, Failure):
@@ -123,6 +128,15 @@ class RequestHandler:
             plan = policy.decide(view, facts, self._owner, self._draw())
             if isinstance(plan, Plan) and plan.strategy in policy.FIXED and len(self._plans) < MOST_PLANS:
                 self._plans[facts.model] = plan
+        return plan
+
+    def _steered(self, slip: Slip, plan: Plan) -> Plan:
+        """The plan in the order in which its targets are likely to serve."""
+        asked = Asked(self._targets, slip.tenant, slip.facts)
+        plan, why = steering.steered(plan, asked, self._draw)
+        if why is not None:
+            metrics.counter(metrics.STEERED, why).inc()
+        self._targets.sent(slip.tenant, plan.targets[0], slip.facts)
         return plan
 
     async def _fail(self, slip: Slip, failure: Failure) -> None:

@@ -8,6 +8,7 @@ from keyrail.config.allowed import allows, allows_targets
 from keyrail.contracts.config import ConfigView, RouteConfig, WeightedTarget
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts, Plan, Slip, Strategy, Target
+from keyrail.pricing.listing import context_window
 
 MAX_ALIASES = 8
 FIXED: frozenset[Strategy] = frozenset({"direct", "alias", "fallback"})
@@ -74,7 +75,8 @@ def _owned(view: ConfigView, name: str, asked: str, owner: Owner) -> Plan | Fail
 
 def _route(view: ConfigView, route: RouteConfig, asked: str, draw: float) -> Plan | Failure:
     targets = route.targets if route.strategy != "weighted" else _drawn(route.targets, draw)
-    known = tuple(t.target for t in targets if t.target.provider in view.providers)
+    served = [t for t in targets if t.target.provider in view.providers]
+    known = tuple(t.target for t in served)
     if not known:
         return _missing(asked, "no target of this route has a configured provider")
     return Plan(
@@ -85,7 +87,15 @@ def _route(view: ConfigView, route: RouteConfig, asked: str, draw: float) -> Pla
         revision=view.revision,
         timeouts=route.timeouts,
         reference=route.reference or route.targets[0].target,
+        retries=route.retries,
+        windows=tuple(_window(t) for t in served) if len(served) > 1 else (),
     )
+
+
+def _window(target: WeightedTarget) -> int | None:
+    """How many tokens a target takes, by the configuration, else by the catalogue."""
+    window = target.abilities.window
+    return window if window is not None else context_window(target.target.provider, target.target.model)
 
 
 def _drawn(targets: tuple[WeightedTarget, ...], draw: float) -> tuple[WeightedTarget, ...]:

@@ -7,6 +7,7 @@ from keyrail.contracts.slips import Plan, Target
 from keyrail.keys import pool
 from keyrail.keys.book import KeyBook
 from keyrail.keys.pool import Member, Out
+from keyrail_router import steering
 
 
 def usable(plan: Plan, book: KeyBook, tenant: str, now_ms: int) -> Plan | Failure:
@@ -20,18 +21,13 @@ def usable(plan: Plan, book: KeyBook, tenant: str, now_ms: int) -> Plan | Failur
     outs = [_out(book, tenant, target, now_ms) for target in plan.targets]
     if not any(outs):
         return plan
-    good = [target for target, out in zip(plan.targets, outs, strict=True) if out is None]
+    good = [place for place, out in enumerate(outs) if out is None]
     if not good:
         return _refusal(plan, outs, now_ms)
-    later = [
-        target
-        for target, out in zip(plan.targets, outs, strict=True)
-        if out is not None and out.until_ms is not None
-    ]
+    later = [place for place, out in enumerate(outs) if out is not None and out.until_ms is not None]
     names = ", ".join(sorted({t.provider for t, out in zip(plan.targets, outs, strict=True) if out}))
-    return plan.replace(
-        targets=(*good, *later), reason=f"{plan.reason}; all keys are out at the provider {names}"
-    )
+    reason = f"{plan.reason}; all keys are out at the provider {names}"
+    return steering.permuted(plan, [*good, *later], reason)
 
 
 def _out(book: KeyBook, tenant: str, target: Target, now_ms: int) -> Out | None:

@@ -24,10 +24,12 @@ from keyrail.http.upstream import Upstream
 from keyrail.keys.base import KeyReader
 from keyrail.keys.book import KeyBook
 from keyrail_provider_worker.attempt import Attempt, Tools
+from keyrail_provider_worker.breakers import Breakers
 from keyrail_provider_worker.contents import Contents
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.health import Healths
 from keyrail_provider_worker.keyring import Keyring
+from keyrail_provider_worker.windows import Windows
 
 BODY = b'{"id":"1","choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":null}'
 ANSWER = b"HTTP/1.1 200 OK\r\nX-Request-Id: up-1\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -81,6 +83,7 @@ class Worker:
         store = cast("KeyReader", NoKeys())
         events = cast("EventPublisher", self.ledger)
         healths = Healths(KeyBook(), cast("Documents", None), events, store, "worker")
+        self.breakers = Breakers(cast("Documents", None))
         self._tools = Tools(
             cast("Bus", self.bus),
             cast("EventPublisher", self.ledger),
@@ -89,6 +92,8 @@ class Worker:
             lambda: view,
             Deadlines(),
             self.contents,
+            self.breakers,
+            Windows(cast("Documents", None)),
         )
 
     def attempt(self, *, take_by_s: float = 3.0, total_s: float = 5.0, **timeouts: float) -> Attempt:
