@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from keyrail.contracts.health import RateWindow
+from keyrail.contracts.health import RateWindow, RateWindows
 from keyrail.contracts.slips import Facts
 
 LOW: Final = 0.2
@@ -78,3 +78,18 @@ def taken(windows: Iterable[RateWindow], need: Need) -> tuple[RateWindow, ...]:
     return tuple(
         window.replace(remaining=max(window.remaining - need.in_window(window), 0)) for window in windows
     )
+
+
+def later(before: RateWindows, told: RateWindows, now_ms: int) -> RateWindows:
+    """A provider's new word, with what it asked for before where that lasts longer: a wait is not shortened
+    by an answer that was on its way meanwhile."""
+    waits = [window for window in before.windows if window.limit is None and window.reset_ms > now_ms]
+    ends = {window.kind: window.reset_ms for window in told.windows if window.limit is None}
+    kept = [
+        window for window in waits if window.remaining == 0 and window.reset_ms > ends.get(window.kind, 0)
+    ]
+    if not kept:
+        return told
+    kinds = {window.kind for window in kept}
+    rest = [window for window in told.windows if window.limit is not None or window.kind not in kinds]
+    return told.replace(windows=(*kept, *rest))

@@ -246,6 +246,7 @@ class Attempt:
             self._tools.breakers.succeeded(self._target)
         else:
             self._tools.breakers.failed(self._target, failure, self.began_ms)
+            self._tools.windows.refused(self.slip, self.key_id, failure)
         paid = self._price or self._paid(self._started)
         self.cost_usd = paid.cost_usd
         self._tools.events.post(settle.settled(self._started, self._course, failure, paid))

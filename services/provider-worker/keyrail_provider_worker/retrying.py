@@ -1,4 +1,4 @@
-"""Whether a plan is begun again after its last target failed, when, and what the client hears if not. Pure."""
+"""Whether a plan is begun again after its last target failed, and what the client hears if not. Pure."""
 
 from __future__ import annotations
 

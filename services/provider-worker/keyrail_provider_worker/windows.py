@@ -1,4 +1,4 @@
-"""What providers say is left of the limits of keys: read from every answer, told to others when it is little."""
+"""What is left of providers' limits: read from every answer, told to others when it is little."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from collections.abc import Collection, Mapping
 from keyrail.bus.documents import Documents
 from keyrail.bus.errors import BusError
 from keyrail.contracts.base import now_ms
-from keyrail.contracts.health import RateWindows, windows_name
+from keyrail.contracts.failures import Failure
+from keyrail.contracts.health import RateWindow, RateWindows, windows_name
 from keyrail.contracts.slips import Slip, Target
 from keyrail.dialects import rate_windows
 from keyrail.routing import windows
@@ -80,18 +81,34 @@ class Windows:
         said = rate_windows.said(fields, at_ms, 1.0 if known else windows.LOW)
         if not said or not (known or windows.low(said, at_ms)):
             return
-        name = name or windows_name(slip.tenant, target.provider, key_id, target.model)
-        self._keep(
-            name,
-            RateWindows(
-                tenant=slip.tenant,
-                provider=target.provider,
-                key_id=key_id,
-                model=target.model,
-                at_ms=at_ms,
-                windows=said,
-            ),
+        self._note(slip, key_id, at_ms, said)
+
+    def refused(self, slip: Slip, key_id: str | None, failure: Failure) -> None:
+        """An attempt failed. Where its provider says for how long to leave it alone, others are preferred.
+
+        A 429 puts the key out, for all models: only without a key it is taken note of here.
+        """
+        wait_s = failure.retry_after_s
+        limited = failure.kind == "capacity" or (failure.kind == "rate" and key_id is None)
+        if not limited or not wait_s or failure.only_here:
+            return
+        at_ms = now_ms()
+        shut = RateWindow(kind="requests", remaining=0, reset_ms=at_ms + round(wait_s * 1000))
+        self._note(slip, key_id, at_ms, (shut,))
+
+    def _note(self, slip: Slip, key_id: str | None, at_ms: int, said: tuple[RateWindow, ...]) -> None:
+        target = slip.target
+        name = windows_name(slip.tenant, target.provider, key_id, target.model)
+        told = RateWindows(
+            tenant=slip.tenant,
+            provider=target.provider,
+            key_id=key_id,
+            model=target.model,
+            at_ms=at_ms,
+            windows=said,
         )
+        known = self._known.get(name)
+        self._keep(name, told if known is None else windows.later(known, told, at_ms))
         self._due.add(name)
         self._wake.set()
 

@@ -38,7 +38,7 @@ class Router:
         self._windows = KvView(bus, streams.WINDOWS.name, targets.put_windows, targets.drop_windows)
         self._budgets = Budgets(bus)
         self._handler = RequestHandler(
-            bus, self._forwarder, self._hearing, lambda: self._view, names.owner, book, self._budgets, targets
+            bus, self._forwarder, self._hearing, lambda: self._view, names.owner, self._budgets, targets
         )
         self._subscriptions: list[Subscription] = []
 

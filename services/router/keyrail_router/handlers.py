@@ -20,7 +20,6 @@ from keyrail.contracts.config import ConfigView
 from keyrail.contracts.failures import NO_WORKER, Failure
 from keyrail.contracts.frames import Fail, Kind
 from keyrail.contracts.slips import Facts, Plan, Slip
-from keyrail.keys.book import KeyBook
 from keyrail.telemetry import metrics
 from keyrail_router import policy, pools, steering
 from keyrail_router.budgets import Budgets, Claim
@@ -42,7 +41,6 @@ class RequestHandler:
         workers: Hearing,
         view: Callable[[], ConfigView],
         owner: Owner,
-        keys: KeyBook,
         budgets: Budgets,
         targets: Targets,
     ) -> None:
@@ -51,7 +49,7 @@ class RequestHandler:
         self._workers = workers
         self._view = view
         self._owner = owner
-        self._keys = keys
+        self._keys = targets.keys
         self._budgets = budgets
         self._targets = targets
         self._planned_for: ConfigView | None = None

@@ -45,7 +45,7 @@ class Targets:
     """Documents of both buckets, in memory. No I/O: whoever watches the buckets feeds it."""
 
     def __init__(self, keys: KeyBook, clock_ms: Callable[[], int] = now_ms) -> None:
-        self._keys = keys
+        self.keys = keys
         self._clock_ms = clock_ms
         self._healths: dict[tuple[str, str], TargetHealth] = {}
         self._windows: dict[tuple[str, str, str], dict[str | None, RateWindows]] = {}
@@ -124,8 +124,8 @@ class Targets:
         at_ms, need = self._clock_ms(), Need.of(facts)
         ids = [
             record.id
-            for name, record in self._keys.pool(tenant, target.provider).items()
-            if record.weight > 0 and outage.share(self._keys.health(name), at_ms) > 0
+            for name, record in self.keys.pool(tenant, target.provider).items()
+            if record.weight > 0 and outage.share(self.keys.health(name), at_ms) > 0
         ]
         soonest: int | None = None
         for key_id in ids or list(pool):
