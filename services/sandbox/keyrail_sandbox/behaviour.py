@@ -32,6 +32,7 @@ Fault = Literal[
     "mid-stream",
     "cut",
     "garble",
+    "stuck",
     "garbage",
     "empty",
     "empty-stream",
@@ -89,6 +90,7 @@ MODELS = (
     "error-mid-stream",
     "cut-5",
     "garble-5",
+    "stuck-5",
     "status-500+for-2s",
     "stall-2s+each-50",
     "left-5",
@@ -204,6 +206,7 @@ _NUMBERED: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "retry-after": ("retry_after_s", 0, 86_400, {}),
     "cut": ("stop_after", 0, 1_000_000, {"fault": "cut"}),
     "garble": ("stop_after", 0, 1_000_000, {"fault": "garble"}),
+    "stuck": ("stop_after", 0, 1_000_000, {"fault": "stuck"}),
     "after": ("stop_after", 0, 1_000_000, {}),
     "chunks": ("size", 0, 1_000_000, {"content": "chunks"}),
     "bytes": ("size", 0, 64 * 1024 * 1024, {"content": "bytes"}),
@@ -211,7 +214,7 @@ _NUMBERED: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "each": ("each", 1, 1_000_000, {}),
     "left": ("left", 0, 100, {}),
 }
-_STOPPING: tuple[Fault, ...] = ("cut", "garble", "error", "mid-stream")
+_STOPPING: tuple[Fault, ...] = ("cut", "garble", "stuck", "error", "mid-stream")
 _NAMES = re.compile(r"(claude|gemini)-[a-z0-9.-]+")
 """Of models by which a gateway knows what they take. They do nothing here."""
 _WAITS = {"stall": "stall_s", "slow": "slow_s", "for": "for_s"}

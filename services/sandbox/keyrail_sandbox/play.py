@@ -34,7 +34,7 @@ class Play:
 
     async def answer(self, ask: Ask, behaviour: Behaviour) -> None:
         """Answer as the behaviour says; stop early when the client leaves or is to be cut off."""
-        if ask.stream or behaviour.stall_s or behaviour.slow_s or behaviour.fault == "hang":
+        if ask.stream or behaviour.stall_s or behaviour.slow_s or behaviour.fault in ("hang", "stuck"):
             self._exchange.watch()
         if behaviour.stall_s and not await self._exchange.pause(behaviour.stall_s):
             return
@@ -78,7 +78,7 @@ class Play:
                 await self._send(200, _GARBAGE, ask=ask)
             case "empty":
                 await self._send(200, b"", ask=ask)
-            case "hang":
+            case "hang" | "stuck" if behaviour.fault == "hang" or not ask.stream:
                 if await self._exchange.pause(LONGEST_HANG_S):
                     await self.refuse(Refusal(504))
             case "error" if not ask.stream:
@@ -140,7 +140,7 @@ class Play:
 
     async def _stream(self, ask: Ask, answer: Answer, behaviour: Behaviour) -> None:
         exchange, fault = self._exchange, behaviour.fault
-        if fault in ("cut", "garble", "error", "mid-stream"):
+        if fault in ("cut", "garble", "stuck", "error", "mid-stream"):
             answer = stopped(answer, behaviour.stop_after or 0)
         assert self._dialect.events is not None  # it read that the request wants a stream
         events = self._dialect.events(ask, answer, behaviour)
@@ -153,6 +153,8 @@ class Play:
                 return
         if fault in ("error", "mid-stream"):
             await exchange.finish(_framed(events.failure(Refusal(500), begun=begun), behaviour))
+            return
+        if fault == "stuck" and not await exchange.pause(LONGEST_HANG_S):
             return
         if fault == "garble":
             await exchange.write(_framed(_BROKEN_EVENT, behaviour))
