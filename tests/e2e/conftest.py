@@ -38,6 +38,19 @@ routes:
   split:
     strategy: weighted
     targets: [{model: sandbox/echo, weight: 3}, {model: sandbox/metered, weight: 1}]
+  goes-on:
+    strategy: fallback
+    mid_stream: continue
+    targets: [sandbox/cut-4, {model: sandbox/status-500, prefill: true}, {model: sandbox/echo, prefill: true}]
+  goes-on-twice:
+    strategy: fallback
+    mid_stream: continue
+    targets: [sandbox/cut-3, {model: sandbox/cut-2, prefill: true}, {model: sandbox/echo, prefill: true}]
+  nobody-goes-on: {strategy: fallback, mid_stream: continue, targets: [sandbox/cut-4, sandbox/echo]}
+  breaks-off-in-a-call:
+    strategy: fallback
+    mid_stream: continue
+    targets: [sandbox/tools+cut-2, {model: sandbox/echo, prefill: true}]
 aliases:
   claude-sonnet-5-5: sandbox/echo
 """

@@ -228,7 +228,7 @@ def server_config(passwords: dict[str, str], *, store: str, port: int, max_paylo
             "max_payload": max_payload,
             "max_pending": 64 << 20,
             "write_deadline": "10s",
-            "jetstream": {"store_dir": store, "max_mem": 64 << 20, "max_file": 16 << 30},
+            "jetstream": {"store_dir": store, "max_mem": 64 << 20, "max_file": streams.MAX_FILE},
             "authorization": {"users": users},
         },
         indent=1,

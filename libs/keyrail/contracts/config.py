@@ -94,6 +94,7 @@ class Abilities(Contract, frozen=True, kw_only=True):
     vision: bool | None = None
     json_schema: bool | None = None
     window: int | None = None
+    prefill: bool | None = None  # it goes on with an answer that the request ends with
 
 
 class WeightedTarget(Contract, frozen=True, kw_only=True):

@@ -129,6 +129,7 @@ class Plan(Contract, frozen=True, kw_only=True):
     timeouts: Timeouts = Timeouts()
     retries: int = 0
     windows: tuple[int | None, ...] = ()
+    prefills: tuple[bool, ...] = ()  # which targets go on with an answer that the request ends with
     mid_stream: Literal["stop", "continue"] = "stop"
     race: Race | None = None
     cache: CacheRule | None = None

@@ -45,7 +45,8 @@ class Bucket:
     ttl_s: float = 0.0
 
 
-EVENTS = Stream("KEYRAIL_EVENTS", (subjects.EVENTS,), max_bytes=4 * GIB, max_age_s=14 * 86_400)
+EVENTS = Stream("KEYRAIL_EVENTS", (subjects.EVENTS,), max_bytes=16 * GIB, max_age_s=14 * 86_400)
+"""An hour of 5,000 events a second without the ledger: an event takes up to 0.9 kB."""
 CONTENTS = Stream("KEYRAIL_CONTENTS", (subjects.CONTENT,), max_bytes=GIB, max_age_s=2 * 86_400)
 DEAD_LETTERS = Stream(
     "KEYRAIL_DLQ",
@@ -92,3 +93,7 @@ BUCKETS = (
     SCORES,
     MEASURES,
 )
+BUCKETS_BYTES = 4 * GIB
+"""Room for all buckets together, which have no limit of their own."""
+MAX_FILE = sum(stream.max_bytes for stream in STREAMS) + BUCKETS_BYTES
+"""What nats-server may keep. It promises streams their `max_bytes` out of this without a look at the disk."""

@@ -16,9 +16,10 @@ from keyrail.dialects import json_text, registry
 from keyrail.dialects.base import Quirks
 from keyrail.dialects.canonical.answer import Answer
 from keyrail.dialects.canonical.request import Written
+from keyrail.dialects.continuing import Continuation, Primed, Recorder
 from keyrail.dialects.joined import Joined
 from keyrail.dialects.openai_chat.answer import read_answer
-from keyrail.dialects.protocols import Relay
+from keyrail.dialects.protocols import EventWriter, Relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,28 @@ class Bridge:
         """What a streamed answer goes through."""
         if self.passes:
             return registry.wire(self.dialect).passing(self.provider, self.facts)
-        face = registry.face(self.facts.dialect)
-        writer = face.writer(self.facts, model=self.facts.model, request=self._asked, created=self.created)
+        return Joined(registry.outbound(self.dialect).reader(self.provider), self._writer(self._asked))
+
+    def continuing(self, body: bytes, continuation: Continuation) -> Relay:
+        """What a stream goes through that goes on with another's. `body`: the client's, as it was asked
+        first."""
+        asked = cast("dict[str, Any]", json_text.parse(body))
+        writer = Primed(self._writer(asked), continuation, f"continued by {self.provider}/{self.model}")
         return Joined(registry.outbound(self.dialect).reader(self.provider), writer)
+
+    def recorder(self, before: Continuation | None) -> Recorder | None:
+        """What remembers a stream, so that another provider can go on with it; None where none can.
+
+        The events of a response name what they belong to, and are numbered: those that passed are not ours to
+        number on.
+        """
+        if self.passes and self.dialect == "openai-responses" and before is None:
+            return None
+        return Recorder(registry.outbound(self.dialect).reader(self.provider), before)
+
+    def _writer(self, asked: dict[str, Any] | None) -> EventWriter:
+        face = registry.face(self.facts.dialect)
+        return face.writer(self.facts, model=self.facts.model, request=asked, created=self.created)
 
 
 def _finish(answer: Answer) -> str | None:

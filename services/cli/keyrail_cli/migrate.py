@@ -7,6 +7,7 @@ import getpass
 import os
 import socket
 from contextlib import closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from keyrail_cli import render
@@ -46,12 +47,30 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "--take-over", action="store_true", help="from a migration that died: only when its lock has expired"
     )
+    parser.add_argument(
+        "--rebuild-sums", action="store_true", help="then compute the sums again from the rows, all of them"
+    )
+    parser.add_argument(
+        "--since", metavar="YYYY-MM-DD", type=_day, help="with --rebuild-sums: from this day (UTC) on"
+    )
     parser.add_json("what was done, or is to be done,")
     parser.set_defaults(run=run)
 
 
+def _day(text: str) -> int:
+    """The first millisecond of a day, since 1970."""
+    try:
+        return int(datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError:
+        raise argparse.ArgumentTypeError("must be a day, such as 2026-07-31") from None
+
+
 def run(options: argparse.Namespace) -> None:
     """Migrate, or look. Raises CommandError."""
+    if options.check and options.rebuild_sums:
+        raise CommandError("--check changes nothing: without it --rebuild-sums does")
+    if options.since is not None and not options.rebuild_sums:
+        raise CommandError("--since is for --rebuild-sums")
     # pyarrow and the engine's client, for this command alone
     from keyrail_cost_accounting.ledger import LedgerUnavailable
     from keyrail_cost_accounting.lock import Locked
@@ -77,6 +96,8 @@ def _in_home(options: argparse.Namespace, settings: LedgerSettings, found: Home)
     try:
         found.lock()
     except HomeInUse as error:
+        if options.rebuild_sums:
+            raise CommandError(f"{found.path} is in use: {error}. Stop it to rebuild its sums") from None
         _say(
             options,
             {"ledger": str(found.ledger), "running": True, "applied": [], "pending": [], "changed": []},
@@ -91,9 +112,11 @@ def _in_home(options: argparse.Namespace, settings: LedgerSettings, found: Home)
 
 def _do(options: argparse.Namespace, settings: LedgerSettings, where: str) -> None:
     from keyrail_cost_accounting.migrate import state
+    from keyrail_cost_accounting.rollups import Rollups
     from keyrail_cost_accounting.schema import migrate_alone
 
     applied: list[str] = []
+    rebuilt = None
     with closing(settings.open(where)) as ledger:
         if not options.check:
             applied = migrate_alone(
@@ -105,16 +128,22 @@ def _do(options: argparse.Namespace, settings: LedgerSettings, where: str) -> No
                 with_access=options.access,
             )
         found = state(ledger)
-    _report(options, where, applied, found)
+        if options.rebuild_sums and found.current:
+            rebuilt = Rollups(ledger).rebuild(options.since or 0)
+    _report(options, where, applied, found, rebuilt)
 
 
-def _report(options: argparse.Namespace, where: str, applied: list[str], found: State) -> None:
+def _report(
+    options: argparse.Namespace, where: str, applied: list[str], found: State, rebuilt: int | None
+) -> None:
     said = [f"applied {name}" for name in applied]
     said += [f"pending {name}" for name in found.pending]
     said += [f"changed {name}: this ledger was made by another one" for name in found.changed]
     said += [f"later   {name}: of a release after this one" for name in found.later]
     if options.access and not options.check:
         said.append("made the roles keyrail_writer, keyrail_reader and keyrail_contents_reader")
+    if rebuilt is not None:
+        said.append(f"computed the sums of {rebuilt} minutes again, and of their hours and days")
     facts: render.Row = {
         "ledger": where,
         "running": False,
@@ -122,6 +151,7 @@ def _report(options: argparse.Namespace, where: str, applied: list[str], found: 
         "pending": list(found.pending),
         "changed": list(found.changed),
         "later": list(found.later),
+        "rebuilt_minutes": rebuilt,
     }
     _say(options, facts, "\n".join(said) or "up to date")
     if not found.current:

@@ -98,7 +98,8 @@ class CostAccounting:
     async def start(self, on_end: Callable[[], None] | None = None) -> None:
         """See to the tables, then consume, answer and sweep.
 
-        `on_end` is called when a task ends with an error, which `drain` will raise.
+        `on_end` is called when a task ends with an error. `drain` raises that of the consumer
+        and of the sums.
         """
         if self._prepare is not None:
             await self._prepare()
@@ -107,7 +108,7 @@ class CostAccounting:
         self._bus.on_reconnect(self._reconnected)
         await self._batches.open()
         await self._content_batches.open()
-        self._prices.start()
+        recording = self._prices.start()
         await self._questions.start()
         self._running = asyncio.create_task(self._consumer.run())
         self._refreshing = asyncio.create_task(self._refresher.run())
@@ -118,7 +119,7 @@ class CostAccounting:
             asyncio.create_task(self._backlog.run()),
             asyncio.create_task(self._release_memory()),
         ]
-        for task in (self._running, self._refreshing, self._keeping, *self._background):
+        for task in (self._running, self._refreshing, self._keeping, recording, *self._background):
             task.add_done_callback(partial(_ended, on_end))
 
     async def wait(self) -> None:

@@ -44,10 +44,11 @@ class PriceBook:
         """The configuration in force; None while it has not been read."""
         return self._view if self._watch.loaded.is_set() else None
 
-    def start(self) -> None:
-        """Follow and record."""
+    def start(self) -> asyncio.Task[None]:
+        """Follow and record. The task ends by `stop`, or with an error that nobody foresaw."""
         self._watch.start()
         self._task = asyncio.create_task(self._run(), name="record prices")
+        return self._task
 
     async def stop(self) -> None:
         """Follow no more."""

@@ -4,21 +4,19 @@ parameters."""
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import Final
 
 from keyrail.contracts.base import Json
 from keyrail.contracts.ledger import PAGE, LedgerPage
 from keyrail.contracts.reports import KeySumsQuery, ReportLinesQuery, StoreReport
-from keyrail_cost_accounting import blocks
+from keyrail_cost_accounting import blocks, queries
 from keyrail_cost_accounting.ledger import Ledger
 from keyrail_cost_accounting.report_rows import REPORT_COLUMNS, report_rows
 from keyrail_cost_accounting.statement import Parameters, Statement
 
 TABLE: Final = "provider_reports"
 KEY: Final = "page_key"
-PAGE_BYTES: Final = 800_000
 Record = dict[str, Json]
 
 LINE: Final = """
@@ -102,7 +100,7 @@ def sums(query: KeySumsQuery) -> Statement:
 
 def page(rows: Sequence[Record]) -> LedgerPage:
     """Rows that fit one message, with a cursor when there are more."""
-    fitting = _fitting(rows)
+    fitting = queries.fitting(rows)
     cursor = str(fitting[-1][KEY]) if len(fitting) < len(rows) else None
     return LedgerPage(
         rows=[{name: value for name, value in row.items() if name != KEY} for row in fitting], cursor=cursor
@@ -118,12 +116,3 @@ def _after(key: str, query: ReportLinesQuery | KeySumsQuery) -> tuple[str, Param
     if query.cursor is None:
         return "", parameters
     return f" AND {key} > {{after:String}}", parameters | {"after": query.cursor}
-
-
-def _fitting(rows: Sequence[Record]) -> Sequence[Record]:
-    size = 0
-    for index, row in enumerate(rows[:PAGE]):
-        size += len(json.dumps(row))
-        if size > PAGE_BYTES and index > 0:
-            return rows[:index]
-    return rows[:PAGE]

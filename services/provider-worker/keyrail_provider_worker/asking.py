@@ -8,7 +8,10 @@ from typing import NamedTuple
 from keyrail.contracts.config import ProviderConfig
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Dialect, Operation, Slip
-from keyrail.dialects import json_text, ways
+from keyrail.dialects import continuing, json_text, ways
+from keyrail.dialects.bridge import Bridge
+from keyrail.dialects.continuing import Continuation, Recorder
+from keyrail.dialects.protocols import Relay
 from keyrail.dialects.ways import Way
 from keyrail.http.upstream import Endpoint
 from keyrail.providers import endpoint
@@ -17,7 +20,8 @@ from keyrail.providers import endpoint
 class Prepared(NamedTuple):
     """A request that is ready to be written, and what reads its answer.
 
-    `dropped`: parameters of the client that this provider does not take.
+    `dropped`: parameters of the client that this provider does not take. `continued`: what a stream goes
+    through that goes on with another's. `recorder`: what remembers it, for another to go on with.
     """
 
     endpoint: Endpoint
@@ -26,6 +30,12 @@ class Prepared(NamedTuple):
     secret: str | None  # the provider key's value, in the headers too
     way: Way
     dropped: tuple[str, ...]
+    continued: Relay | None = None
+    recorder: Recorder | None = None
+
+    def relay(self) -> Relay | None:
+        """What a streamed answer goes through."""
+        return self.way.relay() if self.continued is None else self.continued
 
 
 def counts_here(slip: Slip, config: ProviderConfig) -> bool:
@@ -52,6 +62,25 @@ def prepare(
     spoken = facts.dialect if facts.dialect == "openai-embeddings" else dialect
     where = _endpoint(config, spoken, model, facts.stream, facts.operation)
     return Prepared(where, headers, json_text.dump(written.body), secret, way, written.dropped)
+
+
+def going_on(
+    prepared: Prepared, body: bytes, continuation: Continuation | None, *, recorded: bool
+) -> Prepared:
+    """The same, for a stream that goes on with another's, or that another may go on with. `body`: the
+    client's."""
+    way = prepared.way
+    if not isinstance(way, Bridge):
+        return prepared
+    return prepared._replace(
+        continued=way.continuing(body, continuation) if continuation is not None else None,
+        recorder=way.recorder(continuation) if recorded else None,
+    )
+
+
+def unfinished(slip: Slip, body: bytes, continuation: Continuation) -> bytes | None:
+    """The client's body with the answer so far at its end."""
+    return continuing.continued(slip.facts.dialect, body, continuation)
 
 
 def _endpoint(

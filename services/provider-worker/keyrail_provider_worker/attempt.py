@@ -15,17 +15,19 @@ from keyrail.bus.events import EventPublisher
 from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.budgets import ZERO
-from keyrail.contracts.config import ConfigView
+from keyrail.contracts.config import ConfigView, ProviderConfig
 from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, End, Kind, Taken
 from keyrail.contracts.slips import Slip
 from keyrail.contracts.usage import Price
 from keyrail.dialects import ways
+from keyrail.dialects.continuing import Continuation, Recorder
 from keyrail.http.upstream import NotWritten, Upstream
 from keyrail.keys.outage import KEY_REFUSED
 from keyrail.telemetry import metrics
-from keyrail_provider_worker import asking, fallback, render, settle
+from keyrail_provider_worker import asking, fallback, midstream, render, settle
+from keyrail_provider_worker.asking import Prepared
 from keyrail_provider_worker.breakers import Breakers
 from keyrail_provider_worker.call import Call
 from keyrail_provider_worker.contents import Contents, Kept, KeptReply
@@ -66,8 +68,13 @@ BROKEN_OFF = Failure(kind="internal", message="The attempt broke off.", status=5
 class Attempt:
     """Runs once. `cost_usd` and `key_id`, the provider key that was used, are known after `run`."""
 
-    def __init__(self, slip: Slip, body: bytes, tools: Tools) -> None:
+    def __init__(
+        self, slip: Slip, body: bytes, tools: Tools, continuation: Continuation | None = None
+    ) -> None:
+        """`continuation`: what the client has already, for an attempt that goes on with it."""
         self.slip = slip
+        self._continuation = continuation
+        self._recorder: Recorder | None = None
         self.id = new_id()
         self._kept: Kept | None = None
         tenant = tools.view().tenants.get(slip.tenant)
@@ -101,6 +108,13 @@ class Attempt:
     def head_sent(self) -> bool:
         """Whether the client has a status line."""
         return self._call.head_sent
+
+    @property
+    def continuation(self) -> Continuation | None:
+        """What another target could go on with, after `run`; None: nothing that is safe to."""
+        if self._recorder is not None and self._recorder.safe:
+            return self._recorder.result(self._course.usage)
+        return self._continuation if self._course.first_content_ms is None else None
 
     async def run(self) -> Failure | None:
         """None: the client has the whole answer. The ledger has the attempt in every case."""
@@ -154,7 +168,7 @@ class Attempt:
         if isinstance(key, Failure):
             return key
         secret = key.value.reveal() if key.value is not None else None
-        prepared = asking.prepare(self.slip, self._body, config, secret, self.id)
+        prepared = self._prepare(config, secret)
         if isinstance(prepared, Failure):
             return prepared
         self._dropped = prepared.dropped
@@ -175,6 +189,21 @@ class Attempt:
 
     def _heard(self, fields: Mapping[bytes, bytes]) -> None:
         self._tools.windows.heard(self.slip, self.key_id, fields)
+
+    def _prepare(self, config: ProviderConfig, secret: str | None) -> Prepared | Failure:
+        begun, body = self._continuation, self._body
+        if begun is not None:
+            unfinished = asking.unfinished(self.slip, body, begun)
+            if unfinished is None:
+                return BROKEN_OFF
+            body = unfinished
+        prepared = asking.prepare(self.slip, body, config, secret, self.id)
+        recorded = midstream.wanted(self.slip)
+        if isinstance(prepared, Failure) or (begun is None and not recorded):
+            return prepared
+        prepared = asking.going_on(prepared, self._body, begun, recorded=recorded)
+        self._recorder = prepared.recorder
+        return prepared
 
     async def _count_here(self) -> Failure | None:
         """Tokens for a provider that can't count: nobody is called, so there is nothing for the ledger."""
@@ -289,6 +318,8 @@ class Attempt:
         more: dict[str, object] = {"received_ms": slip.received_ms}
         if slip.hold is not None:
             more |= {"router": slip.hold.router, "held_usd": slip.hold.most[slip.position]}
+        if slip.role != "serve":
+            more["role"] = slip.role
         if slip.spent:
             more["number"] = 1 + sum(each.attempt_id is not None for each in slip.spent)
         if (reference := slip.plan.reference) is not None:

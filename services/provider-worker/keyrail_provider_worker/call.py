@@ -13,6 +13,7 @@ from keyrail.contracts.frames import CONTENT, Kind
 from keyrail.contracts.slips import Slip
 from keyrail.contracts.usage import Usage
 from keyrail.dialects import counts
+from keyrail.dialects.continuing import Recorder
 from keyrail.dialects.protocols import Relay
 from keyrail.dialects.ways import Way
 from keyrail.http.upstream import (
@@ -45,7 +46,7 @@ class Call:
         self.slip = slip
         self.course = course
         self.head_sent = slip.head_sent
-        self.content_sent = False
+        self.content_sent = slip.role == "continue"  # by the attempt before
         self.answer: bytes | None = None  # a whole answer, not yet sent: its head needs the price
         self._reply = reply
         self._deadlines = deadlines
@@ -119,9 +120,9 @@ class Call:
             if response.status != 200:
                 return await self._refused(response, prepared.way)
             streams = "text/event-stream" in response.headers.get("content-type", "")
-            relay = prepared.way.relay() if self.slip.facts.stream and streams else None
+            relay = prepared.relay() if self.slip.facts.stream and streams else None
             if relay is not None:
-                return await self._stream(response, relay)
+                return await self._stream(response, relay, prepared.recorder)
             return await self._whole(response, prepared.way)
         finally:
             response.leave()
@@ -159,10 +160,14 @@ class Call:
         self.answer = read.body
         return None
 
-    async def _stream(self, response: UpstreamResponse, relay: Relay) -> Failure | None:
+    async def _stream(
+        self, response: UpstreamResponse, relay: Relay, recorder: Recorder | None
+    ) -> Failure | None:
         self._relay = relay
         while part := await response.chunk():
             out = relay.feed(part)
+            if recorder is not None:
+                recorder.feed(part)
             if relay.failure is not None:
                 await self._pass(out, flush=relay.content)
                 return relay.failure
@@ -185,7 +190,7 @@ class Call:
             self._waiting.clear()
         if not out:
             return
-        if not self.content_sent:
+        if self.course.first_content_ms is None:
             self.course.first_content_ms = self._elapsed_ms()
             self._quiet()
         self._send_head()

@@ -21,9 +21,10 @@ from keyrail.contracts.failures import NO_WORKER, OVERLOADED, Failure
 from keyrail.contracts.frames import Fail, Kind, Passed
 from keyrail.contracts.signals import Cancel
 from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
+from keyrail.dialects.continuing import Continuation
 from keyrail.routing.extra import ExtraBudget
 from keyrail.telemetry import metrics
-from keyrail_provider_worker import fallback, retrying, settle
+from keyrail_provider_worker import fallback, midstream, retrying, settle
 from keyrail_provider_worker.attempt import Attempt, Tools
 from keyrail_provider_worker.retrying import Again
 from keyrail_provider_worker.settlements import Settlements
@@ -95,14 +96,14 @@ class Runner:
             return
         self._begin(slip, body)
 
-    def _begin(self, slip: Slip, body: bytes) -> None:
+    def _begin(self, slip: Slip, body: bytes, continuation: Continuation | None = None) -> None:
         upto = self._cancelled.get(slip.request_id)
         if upto is not None and (slip.epoch, slip.hop) <= upto:
             self._tell_router(slip, ZERO, final=True)
             return
         if not slip.spent and slip.role == "serve":
             self._extra.earn(slip.tenant)
-        attempt = Attempt(slip, body, self._tools)
+        attempt = Attempt(slip, body, self._tools, continuation)
         assert self._loop is not None
         task = self._loop.create_task(self._run(attempt, body))
         self._running[attempt.id] = (attempt, task)
@@ -153,6 +154,9 @@ class Runner:
         if onward.wait_s > 0:
             await self._wait(onward)
         await attempt.reply.send(Kind.PASSED, Passed(spent=spent, take_by_ms=now_ms() + TAKE_BY_MS))
+        if following.role == "continue":
+            self._begin(following, body, attempt.continuation)  # here, where what the client has is known
+            return
         if following.position == slip.position:
             self._begin(following, body)  # here, where it is known first which keys are out
             return
@@ -174,7 +178,7 @@ class Runner:
         """The slip that goes on, at once or later; None when the failure is the request's."""
         slip = attempt.slip
         assert slip.plan is not None
-        if attempt.content_sent:
+        if attempt.content_sent and attempt.continuation is None:
             return None
         closed: set[int] = set()
         for position in fallback.in_question(slip, spent):
@@ -182,6 +186,9 @@ class Runner:
             tried = fallback.tried((*slip.spent, spent), target, slip.rounds)
             if not await self._tools.keyring.left(slip.tenant, target.provider, tried):
                 closed.add(position)
+        if attempt.content_sent:
+            going_on = midstream.following(slip, spent, now_ms(), closed=closed)
+            return None if going_on is None else Again(going_on, 0.0)
         head_sent = attempt.head_sent
         following = fallback.next_slip(slip, spent, now_ms(), head_sent=head_sent, closed=closed)
         onward = Again(following, 0.0) if following is not None else self._again(slip, spent, head_sent)

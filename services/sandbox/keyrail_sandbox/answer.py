@@ -79,7 +79,7 @@ class Answer(msgspec.Struct, frozen=True):
 def compose(ask: Ask, behaviour: Behaviour) -> Answer:
     """The whole answer, before faults and delays."""
     calls = _calls(ask, behaviour)
-    pieces = () if calls else _pieces(ask, behaviour)
+    pieces = () if calls else _going_on(ask.begun, _pieces(ask, behaviour))
     finish: Finish = "tool_calls" if calls else "stop"
     match behaviour.content:
         case "refusal":
@@ -151,6 +151,12 @@ def _arguments(tool: Tool, text: str, behaviour: Behaviour) -> tuple[str, ...]:
         arguments = msgspec.json.encode(example(tool.schema, text)).decode()
     starts = range(0, len(arguments), LETTERS_PER_ARGUMENT_PIECE)
     return tuple(arguments[at : at + LETTERS_PER_ARGUMENT_PIECE] for at in starts)
+
+
+def _going_on(begun: str, pieces: Sequence[str]) -> Sequence[str]:
+    """What is left of the answer after its beginning; all of it where it begins otherwise."""
+    text = "".join(pieces) if begun else ""
+    return split(text.removeprefix(begun)) if begun and text.startswith(begun) else pieces
 
 
 def _pieces(ask: Ask, behaviour: Behaviour) -> Sequence[str]:

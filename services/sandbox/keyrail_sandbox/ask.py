@@ -51,7 +51,8 @@ class Ask(msgspec.Struct, frozen=True):
     `fingerprint` names the request: equal bodies have equal ones. `tools` are those that may be called: a
     named one alone, none when the client forbids calls. `results` are the texts of the tools' results that
     the conversation ends with, None when it ends otherwise. `schema` is what a JSON answer has to obey.
-    `media` are the types of images and files seen, `url` for those that are elsewhere.
+    `media` are the types of images and files seen, `url` for those that are elsewhere. `begun` is the text
+    of the answer's beginning where the conversation ends with one.
 
     `thinking` is False when the client switches reasoning off; `thoughts` says whether it may be shown,
     `sealed` whether its encrypted form is wanted. `alternatives` are those wanted beside each token's
@@ -71,6 +72,7 @@ class Ask(msgspec.Struct, frozen=True):
     results: tuple[str, ...] | None = None
     schema: dict[str, Any] | None = None
     media: tuple[str, ...] = ()
+    begun: str = ""
     thinking: bool = True
     thoughts: bool = True
     sealed: bool = True

@@ -9,7 +9,8 @@ import pytest
 from nats.js import JetStreamContext
 from nats.js.errors import APIError
 from prometheus_client import Gauge
-from test_ledger_events import attempts, ended, started
+from support.attempts import ended, started
+from test_ledger_events import attempts
 
 from keyrail.bus.connection import Bus
 from keyrail.contracts import streams, subjects

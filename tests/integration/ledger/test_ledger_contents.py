@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 import pytest
 from nats.js import JetStreamContext
+from support.attempts import started
 
 from keyrail.contracts import streams, subjects
 from keyrail.contracts.base import Json, encode_all, new_id, now_ms
 from keyrail.contracts.contents import CHUNK, ContentKept, ContentQuery, ContentsQuery, DeleteContents, Part
-from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.ledger import AttemptsQuery, LedgerPage, Question
 from keyrail_cost_accounting.app import CostAccounting
 from keyrail_cost_accounting.ledger import ClickHouse, Ledger, LedgerUnavailable, Parameter
@@ -292,20 +292,7 @@ async def test_contents_that_do_not_get_in_keep_no_event_waiting(
     await start(hindered)
     await publish(js, *(kept() for _ in range(20)))
     for _ in range(3):
-        event = AttemptStarted(
-            attempt_id=new_id(),
-            request_id=new_id(),
-            epoch=1,
-            hop=0,
-            tenant="acme",
-            key_id="k",
-            strategy="direct",
-            revision=1,
-            provider="openai",
-            model="m",
-            worker="w",
-            started_ms=now_ms(),
-        )
+        event = started()
         began = time.monotonic()
         await js.publish(subjects.EVENT_ATTEMPT, encode_all([event]))
         while event.attempt_id not in {

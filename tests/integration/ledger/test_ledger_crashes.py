@@ -6,48 +6,23 @@ import asyncio
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from decimal import Decimal
 from pathlib import Path
 
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
+from support.attempts import ended, started
 
 from keyrail.contracts import streams, subjects
-from keyrail.contracts.base import encode_all, new_id, now_ms
-from keyrail.contracts.events import AttemptSettled, AttemptStarted
+from keyrail.contracts.base import encode_all, now_ms
 from keyrail.contracts.ledger import AttemptsQuery, CostsQuery, LedgerPage, RequestQuery
 from keyrail.contracts.signals import Alive
-from keyrail.contracts.usage import Price
 
 Ask = Callable[[CostsQuery | AttemptsQuery | RequestQuery], Awaitable[LedgerPage]]
 Settled = Callable[[], Awaitable[None]]
 
 
-def started(worker: str = "w1") -> AttemptStarted:
-    return AttemptStarted(
-        attempt_id=new_id(),
-        request_id=new_id(),
-        epoch=1,
-        hop=0,
-        tenant="acme",
-        key_id="k1",
-        strategy="direct",
-        revision=1,
-        provider="openai",
-        model="m",
-        worker=worker,
-        started_ms=now_ms() - 3_600_000,
-    )
-
-
-def ended(start: AttemptStarted) -> AttemptSettled:
-    return AttemptSettled(
-        started=start,
-        status="ok",
-        price=Price(cost_usd=Decimal("0.01")),
-        duration_ms=1,
-        settled_ms=start.started_ms + 1,
-    )
+def an_hour_ago() -> int:
+    return now_ms() - 3_600_000
 
 
 @asynccontextmanager
@@ -87,15 +62,15 @@ async def test_a_consumer_killed_between_insert_and_ack_counts_nothing_twice(
         ),
     )
     for _ in range(10):
-        attempt = started()
-        await js.publish(subjects.EVENT_ATTEMPT, encode_all([attempt, ended(attempt)]))
+        attempt = started(started_ms=an_hour_ago())
+        await js.publish(subjects.EVENT_ATTEMPT, encode_all([attempt, ended(attempt, "0.01")]))
 
     async with process(server, tmp_path, "hang") as killed:
         await says(killed, "inserted")
     assert (await js.consumer_info(durable.stream, durable.name)).num_ack_pending == 10
 
-    more = started()
-    await js.publish(subjects.EVENT_ATTEMPT, encode_all([more, ended(more)]))
+    more = started(started_ms=an_hour_ago())
+    await js.publish(subjects.EVENT_ATTEMPT, encode_all([more, ended(more, "0.01")]))
     async with process(server, tmp_path, "serve") as again:
         await says(again, "ready")
         await settled()
@@ -107,7 +82,7 @@ async def test_a_consumer_killed_between_insert_and_ack_counts_nothing_twice(
 async def test_what_a_silent_worker_left_open_is_settled_as_lost_until_its_settlement_comes(
     server: str, js: JetStreamContext, tmp_path: Path, ask: Ask, settled: Settled
 ) -> None:
-    dead, living = started("dead"), started("living")
+    dead, living = [started(worker=name, started_ms=an_hour_ago()) for name in ("dead", "living")]
     await js.publish(subjects.EVENT_ATTEMPT, encode_all([dead, living]))
 
     async def live() -> None:
@@ -137,7 +112,7 @@ async def test_what_a_silent_worker_left_open_is_settled_as_lost_until_its_settl
         await js.publish(subjects.EVENT_ATTEMPT, encode_all([dead]))
         await settled()
         assert (await statuses())[dead.attempt_id] == ("lost", None, True)
-        await js.publish(subjects.EVENT_ATTEMPT, encode_all([ended(dead)]))
+        await js.publish(subjects.EVENT_ATTEMPT, encode_all([ended(dead, "0.01")]))
         await settled()
         assert (await statuses())[dead.attempt_id] == ("ok", "0.01", False)
     heartbeat.cancel()

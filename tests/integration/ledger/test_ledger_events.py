@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from decimal import Decimal
 
 import msgspec
 import pytest
 from nats.js import JetStreamContext
+from support.attempts import ended, started
 
 from keyrail.contracts import streams, subjects
-from keyrail.contracts.base import Json, encode_all, new_id, now_ms
+from keyrail.contracts.base import Json, encode_all, now_ms
 from keyrail.contracts.events import (
     AttemptSettled,
     AttemptStarted,
     RequestFinished,
 )
 from keyrail.contracts.ledger import PAGE, AttemptsQuery, CostsQuery, LedgerPage, RequestQuery
-from keyrail.contracts.usage import Price, Usage
 from keyrail_cost_accounting.app import CostAccounting
 from keyrail_cost_accounting.ledger import ClickHouse, Ledger, LedgerUnavailable, Parameter
 from keyrail_cost_accounting.metrics import Metrics
@@ -27,38 +26,6 @@ from keyrail_cost_accounting.metrics import Metrics
 Ask = Callable[[CostsQuery | AttemptsQuery | RequestQuery], Awaitable[LedgerPage]]
 Start = Callable[[Ledger], Awaitable[CostAccounting]]
 Settled = Callable[[], Awaitable[None]]
-
-
-def started(**changes: object) -> AttemptStarted:
-    values: dict[str, object] = {
-        "attempt_id": new_id(),
-        "request_id": new_id(),
-        "epoch": 1,
-        "hop": 0,
-        "tenant": "acme",
-        "key_id": "k1",
-        "team": "search",
-        "strategy": "direct",
-        "revision": 1,
-        "provider": "openai",
-        "model": "gpt-5.4-mini",
-        "worker": "worker-1",
-        "started_ms": now_ms(),
-    }
-    return msgspec.convert(values | changes, AttemptStarted)
-
-
-def ended(start: AttemptStarted, cost: str | None = "0.000001234567", **changes: object) -> AttemptSettled:
-    values: dict[str, object] = {
-        "started": start,
-        "status": "ok",
-        "http_status": 200,
-        "usage": Usage(input_tokens=100, output_tokens=10, cache_read_tokens=40, raw={"prompt_tokens": 100}),
-        "price": Price(cost_usd=None if cost is None else Decimal(cost), source="catalogue", version="1"),
-        "duration_ms": 1200,
-        "settled_ms": start.started_ms + 1200,
-    }
-    return msgspec.convert(values | changes, AttemptSettled)
 
 
 def finished(start: AttemptStarted, **changes: object) -> RequestFinished:

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from nats.js import JetStreamContext
 from pydantic import SecretStr
+from support.attempts import ended, started
 from support.clickhouse_http import PASSWORD, Fault
 from support.clickhouse_process import ClickHouseProcess
 from test_ledger_events import (
@@ -16,10 +17,8 @@ from test_ledger_events import (
     Settled,
     Start,
     attempts,
-    ended,
     finished,
     requests,
-    started,
     total,
 )
 from test_ledger_events import test_events_become_rows_that_answer_questions as test_events

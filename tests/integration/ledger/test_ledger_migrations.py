@@ -11,21 +11,27 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from support.attempts import ended, started
+from support.clickhouse_process import ClickHouseProcess
 
 import keyrail_cost_accounting
-from keyrail.contracts.base import Json
+from keyrail.contracts.base import Json, encode_all, now_ms
 from keyrail.contracts.ledger import CostsQuery
 from keyrail_cost_accounting import blocks, costs, rollups, schema
 from keyrail_cost_accounting import migrate as migrations
 from keyrail_cost_accounting.layout import Layout
-from keyrail_cost_accounting.ledger import ClickHouse, LedgerUnavailable, Parameter
+from keyrail_cost_accounting.ledger import ClickHouse, LedgerUnavailable, Parameter, open_ledger
 from keyrail_cost_accounting.lock import NAME, Lock, Locked
 from keyrail_cost_accounting.migrate import TABLE, Migration, MigrationChanged, access, shipped
+from keyrail_cost_accounting.rows import Rows
 from keyrail_embedded.home import Home
 
+DAY_MS = 86_400_000
 NOW_S = 1_800_000_000
 ROOT = Path(__file__).parents[3]
 REPLICAS = Layout("main", replicated=True)
@@ -266,11 +272,12 @@ def test_a_reader_reads_all_but_contents() -> None:
     assert all("keyrail_reading" in each for each in access().statements if each.startswith("ALTER ROLE"))
 
 
-def cli(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def cli(home: Path, *arguments: str, ledger: str | None = None) -> subprocess.CompletedProcess[str]:
     """The command as a process: an engine has one directory a process."""
+    place = {} if ledger is None else {"KEYRAIL_LEDGER": ledger}
     return subprocess.run(
         [str(Path(sys.executable).with_name("keyrail")), "migrate", *arguments],
-        env={"PATH": os.environ["PATH"], "KEYRAIL_HOME": str(home)},
+        env={"PATH": os.environ["PATH"], "KEYRAIL_HOME": str(home), **place},
         capture_output=True,
         text=True,
         check=False,
@@ -300,9 +307,59 @@ def test_the_command_leaves_a_home_alone_that_is_running(tmp_path: Path) -> None
     home.write_run({"pid": os.getpid(), "url": "http://127.0.0.1:1"})
     try:
         said = cli(tmp_path, "--json")
+        rebuilt = cli(tmp_path, "--rebuild-sums")
     finally:
         home.release()
 
     assert said.returncode == 0, said.stderr
     assert json.loads(said.stdout)["running"] is True
+    assert (rebuilt.returncode, "Stop it to rebuild its sums" in rebuilt.stderr) == (1, True)
     assert not list(home.ledger.iterdir())
+
+
+@pytest.fixture
+def clickhouse(tmp_path: Path) -> Iterator[ClickHouseProcess]:
+    process = ClickHouseProcess(tmp_path / "clickhouse")
+    process.start()
+    yield process
+    process.kill()
+
+
+def test_the_command_computes_sums_again_from_the_rows(clickhouse: ClickHouseProcess, tmp_path: Path) -> None:
+    assert cli(tmp_path, ledger=clickhouse.url).returncode == 0
+    ledger = open_ledger(clickhouse.url)
+    today_ms = now_ms() // DAY_MS * DAY_MS
+    rows = Rows()
+    for days in (20, 30):
+        start = started(started_ms=today_ms - days * DAY_MS)
+        rows.read(encode_all([ended(start, cost="0.5")]))
+    ledger.insert("attempts", blocks.COLUMNS["attempts"], blocks.encode("attempts", rows.attempts), "rows")
+    since = datetime.fromtimestamp((today_ms - 25 * DAY_MS) / 1000, UTC).date().isoformat()
+
+    def sums() -> str:
+        (row,) = ledger.ask("SELECT toString(sum(cost_usd)) AS usd FROM costs_day FINAL", {})
+        return f"{Decimal(str(row['usd'])).normalize():f}"
+
+    later = cli(tmp_path, "--rebuild-sums", "--since", since, ledger=clickhouse.url)
+    assert later.stdout == "computed the sums of 1 minutes again, and of their hours and days\n", later.stderr
+    assert sums() == "0.5"
+    everything = cli(tmp_path, "--rebuild-sums", "--json", ledger=clickhouse.url)
+    assert json.loads(everything.stdout)["rebuilt_minutes"] == 2, everything.stderr
+    assert sums() == "1"
+    ledger.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--rebuild-sums", "--since", "yesterday"), "must be a day, such as"),
+        (("--since", "2026-07-01"), "--since is for --rebuild-sums"),
+        (("--check", "--rebuild-sums"), "--check changes nothing"),
+    ],
+)
+def test_the_command_refuses_what_it_would_not_do(
+    tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    refused = cli(tmp_path, *arguments)
+    assert refused.returncode != 0
+    assert said in refused.stderr

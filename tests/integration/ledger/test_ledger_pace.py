@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from nats.js import JetStreamContext
+from support.attempts import started
 from support.nats import NatsServer, eventually
 from test_ledger_outage import shorter_ack_wait
 
@@ -16,8 +17,7 @@ from keyrail.bus.client import LeanClient
 from keyrail.bus.connection import Bus
 from keyrail.bus.permissions import ADMIN
 from keyrail.contracts import streams, subjects
-from keyrail.contracts.base import Json, encode_all, new_id, now_ms
-from keyrail.contracts.events import AttemptStarted
+from keyrail.contracts.base import Json, encode_all
 from keyrail_cost_accounting.app import CostAccounting
 from keyrail_cost_accounting.batches import Batches
 from keyrail_cost_accounting.consumer import Pace
@@ -47,23 +47,6 @@ class Watched:
 
     def command(self, sql: str, parameters: Mapping[str, Parameter] | None = None) -> None:
         self.inner.command(sql, parameters)
-
-
-def started() -> AttemptStarted:
-    return AttemptStarted(
-        attempt_id=new_id(),
-        request_id=new_id(),
-        epoch=0,
-        hop=0,
-        tenant="acme",
-        key_id="k1",
-        strategy="direct",
-        revision=1,
-        provider="openai",
-        model="m",
-        worker="w",
-        started_ms=now_ms(),
-    )
 
 
 async def test_what_comes_after_a_pause_is_inserted_soon_and_what_follows_waits_for_company(

@@ -14,7 +14,10 @@ from keyrail.contracts.base import Contract, Json
 from keyrail.contracts.config import ConfigView, ModelPrice, ProviderConfig
 from keyrail.contracts.ledger import LedgerPage
 from keyrail.contracts.repricing import PricesQuery
+from keyrail_cost_accounting import versions as recorded
+from keyrail_cost_accounting.app import CostAccounting
 from keyrail_cost_accounting.ledger import ClickHouse
+from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.price_book import PriceBook
 from keyrail_cost_accounting.price_queries import history
 
@@ -174,3 +177,22 @@ async def test_history_is_asked_over_the_bus(
     page = await ask(PricesQuery(provider="mine", model="a"))
     assert [(row["model"], row["input"]) for row in page.rows] == [("a", "0.000001")]
     assert page.cursor is None
+
+
+async def test_a_recording_that_ends_by_an_error_of_ours_ends_the_process(
+    bus: Bus,
+    ledger: ClickHouse,
+    metrics: Metrics,
+    publish: Callable[[ConfigView, int | None], Awaitable[None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(recorded, "chain", broken)
+    service = CostAccounting(bus, ledger, metrics)
+    told = asyncio.Event()
+    await service.start(on_end=told.set)
+    await publish(view(1, a="1"), None)
+    await asyncio.wait_for(told.wait(), 10)
+    await service.drain()

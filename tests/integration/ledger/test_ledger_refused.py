@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nats.js import JetStreamContext
-from test_ledger_events import Ask, Settled, Start, attempts, ended, finished, requests, started, total
+from support.attempts import ended, started
+from test_ledger_events import Ask, Settled, Start, attempts, finished, requests, total
 
 from keyrail.contracts import streams, subjects
 from keyrail_cost_accounting.ledger import ClickHouse

@@ -10,12 +10,12 @@ from typing import cast
 
 import pytest
 from nats.js.api import StreamConfig
+from support.attempts import started
 from support.nats import NatsServer, eventually
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.permissions import ADMIN
 from keyrail.contracts import config, streams, subjects
-from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.config import ConfigView, TenantConfig
 from keyrail.contracts.contents import ContentKept
 from keyrail.contracts.events import AttemptStarted
@@ -38,25 +38,6 @@ def held() -> float:
     return metrics.CONTENTS_HELD_BYTES.own.value
 
 
-def started() -> AttemptStarted:
-    return AttemptStarted(
-        attempt_id=new_id(),
-        request_id=new_id(),
-        epoch=1,
-        hop=0,
-        tenant="acme",
-        key_id="k",
-        team="search",
-        route="chat",
-        strategy="direct",
-        revision=1,
-        provider="openai",
-        model="m",
-        worker="w",
-        started_ms=now_ms(),
-    )
-
-
 class Running:
     """The contents of one worker; `view` may be changed."""
 
@@ -67,7 +48,7 @@ class Running:
 
     def keep(self, request: bytes, *answer: bytes) -> AttemptStarted:
         """One attempt from begin to end."""
-        kept, event = self.contents.begin(request), started()
+        kept, event = self.contents.begin(request), started(route="chat")
         for piece in answer:
             kept.add(piece)
         self.contents.end(kept, event, "openai-chat")
@@ -123,7 +104,7 @@ async def test_what_is_published_can_be_opened_by_the_recipient_alone(nats: Nats
         team="search",
         route="chat",
         provider="openai",
-        model="m",
+        model=event.model,
         dialect="openai-chat",
         recipient=RECIPIENT,
         request_bytes=16,
@@ -151,7 +132,7 @@ async def test_what_is_no_more_wanted_at_the_end_is_not_kept(nats: NatsServer, b
     before, running = counted("off"), Running(bus)
     kept = running.contents.begin(b"{}")
     running.view = OFF
-    running.contents.end(kept, started(), "openai-chat")
+    running.contents.end(kept, started(route="chat"), "openai-chat")
     running.contents.end(running.contents.begin(b"{}"), None, "openai-chat")
     assert counted("off") == before + 1
     assert held() == 0
@@ -171,8 +152,8 @@ async def test_more_than_may_be_held_is_dropped_and_what_is_under_way_stays(
     first.add(b"a" * 3_000)
     assert running.contents.begin(b"3" * 4_000).over
     second.add(b"b" * 9_000)
-    event = started()
-    running.contents.end(second, started(), "openai-chat")
+    event = started(route="chat")
+    running.contents.end(second, started(route="chat"), "openai-chat")
     running.contents.end(first, event, "openai-chat")
     (content,) = await published(nats, 1)
     assert content.attempt_id == event.attempt_id
@@ -203,7 +184,7 @@ async def test_an_answer_beyond_what_is_collected_has_its_size_alone(
 ) -> None:
     monkeypatch.setattr(module, "LARGEST", 1_000)
     running = Running(bus)
-    kept, event = running.contents.begin(b"{}"), started()
+    kept, event = running.contents.begin(b"{}"), started(route="chat")
     kept.add(b"x" * 600)
     assert held() == OVERHEAD + 602
     kept.add(b"x" * 600)

@@ -81,6 +81,7 @@ def _read(body: bytes, came: Came, *, counted: bool) -> Ask | Refusal:
         results=blocks.results(request.messages),
         schema=_schema(request.output_config or {}),
         media=blocks.media_of(request.messages),
+        begun=texts[-1] if request.messages[-1].role == "assistant" else "",
         thinking=thinking,
         thoughts=(request.thinking or {}).get("display") != "omitted",
         fingerprint=fingerprint(body),

@@ -72,6 +72,7 @@ def _ask(request: _Dict, body: bytes, came: Came) -> Ask | Refusal:
         results=turns.results(contents),
         schema=field(config, "responseJsonSchema") or field(config, "responseSchema"),
         media=turns.media_of(contents),
+        begun=texts[-1] if field(contents[-1], "role") == "model" else "",
         thinking=field(thinking, "thinkingBudget") != 0,
         thoughts=field(thinking, "includeThoughts") is True,
         alternatives=field(config, "logprobs") or 0,

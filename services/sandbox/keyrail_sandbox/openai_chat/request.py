@@ -104,6 +104,7 @@ def read(body: bytes, came: Came = NOWHERE) -> Ask | Refusal:
         results=_results(messages, texts),
         schema=_schema(request.response_format) if request.response_format else None,
         media=_media(messages),
+        begun=texts[-1] if messages[-1].role == "assistant" else "",
         alternatives=request.top_logprobs or 0,
         tier=request.service_tier if request.service_tier in _TIERS else "default",
         fingerprint=fingerprint(body),
