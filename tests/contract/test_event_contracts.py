@@ -13,7 +13,14 @@ import pytest
 
 from keyrail.contracts.base import Contract
 from keyrail.contracts.events import Event
-from keyrail_cost_accounting.rows import ALERT_COLUMNS, ATTEMPT_COLUMNS, REQUEST_COLUMNS, Rows
+from keyrail_cost_accounting.rows import (
+    ALERT_COLUMNS,
+    ATTEMPT_COLUMNS,
+    DECISION_COLUMNS,
+    REQUEST_COLUMNS,
+    VERDICT_COLUMNS,
+    Rows,
+)
 from scripts import export_schemas
 
 EXAMPLES = Path(__file__).parent / "examples"
@@ -41,7 +48,14 @@ def empty(contract: type[Contract], value: dict[str, Any], where: str = "") -> l
 
 
 def test_every_event_has_a_minimal_and_a_full_example() -> None:
-    assert set(EVENTS) == {"attempt.started", "attempt.settled", "request.finished", "alert.raised"}
+    assert set(EVENTS) == {
+        "attempt.started",
+        "attempt.settled",
+        "request.finished",
+        "alert.raised",
+        "request.routed",
+        "verdict.given",
+    }
     for name in EVENTS:
         assert {path.stem for path in (EXAMPLES / name).iterdir()} >= {"minimal", "full"}
 
@@ -53,6 +67,8 @@ def test_an_example_can_be_read_by_todays_contract(path: Path) -> None:
     for name, value in json.loads(path.read_text()).items():
         if name != "event" and not isinstance(value, dict):
             found = getattr(event, name)
+            if isinstance(found, tuple):
+                found = json.loads(event.encode())[name]
             assert found == (Decimal(value) if isinstance(found, Decimal) else value)
 
 
@@ -79,11 +95,14 @@ def test_an_example_becomes_a_row_of_the_ledger(path: Path) -> None:
         *((row, ATTEMPT_COLUMNS) for row in rows.attempts),
         *((row, REQUEST_COLUMNS) for row in rows.requests),
         *((row, ALERT_COLUMNS) for row in rows.alerts),
+        *((row, DECISION_COLUMNS) for row in rows.decisions),
+        *((row, VERDICT_COLUMNS) for row in rows.verdicts),
     ]
     shown = dict(zip(columns, row, strict=True))
     event = json.loads(path.read_text())
-    if path.parent.name == "alert.raised":
-        assert shown["alert_id"] == event["alert_id"]
+    if path.parent.name in ("alert.raised", "verdict.given"):
+        id = path.parent.name.split(".")[0] + "_id"
+        assert shown[id] == event[id]
     else:
         id = UUID(bytes=cast("bytes", shown["request_id"]))
         assert str(id) == event.get("started", event)["request_id"]

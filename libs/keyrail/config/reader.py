@@ -11,6 +11,8 @@ from keyrail.config.problems import Report, quoted
 from keyrail.config.tree import Broken, Fields, Items, Node, Scalar
 
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_.:@-]{1,80}")
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)(ms|s|m|h|d)")
+_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _SECRETS: Final = frozenset({"api_key", "apikey", "key", "keys", "token", "secret", "password"})
 
 
@@ -76,6 +78,12 @@ class Reader:
         self._wrong_type(entry, "true or false")
         return None
 
+    def switch(self, entry: Entry) -> bool | None:
+        """`true` or `false`, or `on` or `off`, which were the same before YAML 1.2 and are text now."""
+        if isinstance(entry.node, Scalar) and entry.node.value in ("on", "off"):
+            return entry.node.value == "on"
+        return self.flag(entry)
+
     def whole(self, entry: Entry, lowest: int, highest: int) -> int | None:
         """A whole number in a range."""
         value = entry.node.value if isinstance(entry.node, Scalar) else None
@@ -90,6 +98,25 @@ class Reader:
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= highest:
             return float(value)
         self._wrong_type(entry, f"a number above 0 and up to {highest}")
+        return None
+
+    def ratio(self, entry: Entry) -> float | None:
+        """A number from 0 to 1."""
+        value = entry.node.value if isinstance(entry.node, Scalar) else None
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1:
+            return float(value)
+        self._wrong_type(entry, "a number from 0 to 1")
+        return None
+
+    def seconds(self, entry: Entry, highest: int) -> float | None:
+        """A duration above 0 such as `300ms`, `30s`, `10m`, `1h` or `7d`; a plain number is seconds."""
+        value = entry.node.value if isinstance(entry.node, Scalar) else None
+        found = _DURATION.fullmatch(value) if isinstance(value, str) else None
+        if found is not None:
+            value = float(found[1]) * _UNITS[found[2]]
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= highest:
+            return float(value)
+        self._wrong_type(entry, f"a duration such as 300ms, 30s or 10m, above 0 and up to {highest}s")
         return None
 
     def _unknown_key(self, name: str, known: Collection[str]) -> str:

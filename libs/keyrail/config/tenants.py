@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any, Final
 
 from keyrail.config import budgets, recipients
@@ -23,12 +24,14 @@ _NAME_EXTRA: Final = frozenset("._-:/@ ")
 _UNKNOWN_PRICE: Final[dict[str, UnknownPrice]] = {"refuse": "refuse", "allow": "allow"}
 
 
-def tenants_of(reader: Reader, section: dict[str, Entry]) -> dict[str, TenantConfig]:
-    """The tenants by name, without those that are wrong."""
+def tenants_of(
+    reader: Reader, section: dict[str, Entry], providers: Collection[str]
+) -> dict[str, TenantConfig]:
+    """The tenants by name, without those that are wrong. `providers`: names of those that there are."""
     found: dict[str, TenantConfig] = {}
     for name, entry in section.items():
         _check_name(reader, entry, name, "tenant")
-        fields = reader.fields(entry, ("budgets", "teams", "contents"))
+        fields = reader.fields(entry, ("budgets", "teams", "contents", "providers", "cache"))
         if fields is None:
             continue
         teams = (reader.fields(fields["teams"]) or {}) if "teams" in fields else {}
@@ -36,8 +39,29 @@ def tenants_of(reader: Reader, section: dict[str, Entry]) -> dict[str, TenantCon
             budgets=_budgets(reader, fields.get("budgets")),
             teams={name: team for name, each in teams.items() if (team := _team(reader, name, each))},
             contents=_contents(reader, fields["contents"]) if "contents" in fields else None,
+            providers=_providers(reader, fields["providers"], providers) if "providers" in fields else (),
+            cache=reader.switch(fields["cache"]) is not False if "cache" in fields else True,
         )
     return found
+
+
+def _providers(reader: Reader, entry: Entry, known: Collection[str]) -> tuple[str, ...]:
+    """Where a tenant's requests may go. Never empty by mistake: that would mean everywhere."""
+    items = reader.items(entry)
+    if items is not None and not items:
+        reader.bad(entry, "is empty: name the providers, or leave it out for all")
+    found: dict[str, None] = {}
+    for item in items or ():
+        name = reader.text(item)
+        if name is None:
+            continue
+        if name not in known:
+            hint = reader.report.hint(name, sorted(known))
+            reader.bad(item, f"unknown provider {quoted(name)}{hint}")
+        elif name in found:
+            reader.bad(item, f"{quoted(name)} is here already")
+        found[name] = None
+    return tuple(found)
 
 
 def unknown_price(reader: Reader, entry: Entry | None) -> UnknownPrice:

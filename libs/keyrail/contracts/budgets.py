@@ -78,20 +78,21 @@ def key_scope(id: str) -> str:
 
 def tenant_scope(tenant: str) -> str:
     """The scope of a tenant."""
-    return f"tenant.{_escaped(tenant)}"
+    return f"tenant.{escaped(tenant)}"
 
 
 def team_scope(tenant: str, team: str) -> str:
     """The scope of a tenant's team."""
-    return f"team.{_escaped(tenant)}.{_escaped(team)}"
+    return f"team.{escaped(tenant)}.{escaped(team)}"
 
 
-def _escaped(name: str) -> str:
+def escaped(name: str) -> str:
     """With `=` and the bytes in hexadecimal for what a bucket's keys can't have, or what separates them."""
     return "".join(c if c in _PLAIN else "".join(f"={b:02x}" for b in c.encode()) for c in name)
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
+    """The inverse of `escaped`. Raises ValueError."""
     raw = _ESCAPED.sub(lambda found: bytes((int(found[1], 16),)), text.encode())
     return raw.decode()
 
@@ -123,7 +124,7 @@ def account(key: str) -> Account | None:
     try:
         at = datetime.strptime(stamp, "d%Y%m%d" if per == "day" else "m%Y%m").replace(tzinfo=UTC)
         since_ms, until_ms = period_bounds(per, int(at.timestamp()) * 1000)
-        match [_unescaped(name) for name in names]:
+        match [unescaped(name) for name in names]:
             case ["key", id]:
                 return Account(key_id=id, since_ms=since_ms, until_ms=until_ms)
             case ["tenant", tenant]:

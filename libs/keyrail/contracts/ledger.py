@@ -6,6 +6,7 @@ from typing import Literal
 
 from keyrail.contracts.base import Contract, Json
 from keyrail.contracts.contents import ContentQuery, ContentsQuery, DeleteContents
+from keyrail.contracts.decisions import DecisionsQuery, VerdictsQuery
 from keyrail.contracts.reports import KeySumsQuery, ReportLinesQuery, StoreReport
 from keyrail.contracts.repricing import PricesQuery, RepriceQuery, WhatIfQuery
 
@@ -84,6 +85,8 @@ Immediate = (
     | AttemptsQuery
     | RequestQuery
     | AlertsQuery
+    | DecisionsQuery
+    | VerdictsQuery
     | SpendQuery
     | HoldQuery
     | ContentsQuery

@@ -28,13 +28,15 @@ class Candidate(Contract, frozen=True, kw_only=True):
     """One target as the decision saw it. None is unknown, or played no part.
 
     `gate`: what closed it. `probability`: that it clears the bar. `latency_s`: until the first token of a
-    stream, until the end of a whole answer. `share`: of its traffic, while it comes back from an outage.
+    stream, until the end of a whole answer, where enough was measured to compare. `share`: of its traffic,
+    while it comes back from an outage.
     """
 
     target: str  # provider/model
     gate: Gate | None = None
     quality: float | None = None
-    verdicts: float | None = None  # what the quality rests on, older ones weighing less
+    mass: float | None = None  # verdicts that the quality weighs as much as, the prior among them
+    verdicts: float | None = None  # those of them that were given, older ones weighing less
     probability: float | None = None
     cost_usd: Decimal | None = None
     latency_s: float | None = None
@@ -45,7 +47,8 @@ class RequestRouted(Contract, frozen=True, kw_only=True, tag_field="event", tag=
     """A decision of the router about a request that asked for a route. Published once for each dispatch.
 
     `targets`: in the order to try them; empty with `failure`. `code` is for machines, `reason` a sentence.
-    `propensity`: the probability with which the first target was drawn. `facts` has all that the decision
+    `propensity`: the probability with which the first target was drawn; `draw`: the number in [0, 1) that it
+    was drawn by, with which the same decision can be made again. `facts` has all that the decision
     knew
     of the request, so that another configuration can be tried on it.
     """
@@ -65,6 +68,7 @@ class RequestRouted(Contract, frozen=True, kw_only=True, tag_field="event", tag=
     code: str
     reason: str
     propensity: float = 1.0
+    draw: float | None = None
     failure: FailureKind | None = None
     facts: Facts
     router: str

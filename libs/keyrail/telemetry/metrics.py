@@ -28,6 +28,8 @@ LIMIT_CHANGES = Counter("keyrail_limit_changes", "Changes of shares of limits", 
 STALE_ATTEMPTS = Counter("keyrail_stale_attempts", "Attempts heard of after they were given up")
 # Counter: gaps in a frame sequence; each ended a request with an error.
 FRAME_GAPS = Counter("keyrail_frame_gaps", "Gaps in frame sequences")
+# Counter: decisions not recorded, because too many waited for JetStream.
+DECISIONS_LOST = Counter("keyrail_decisions_lost", "Decisions that the ledger never heard of")
 # Counter: plans made, by strategy ("none": refused).
 PLANS = Counter("keyrail_plans", "Routing decisions", ["strategy"])
 # Counter: requests that a budget did not pay for, by whose it is (key, team, tenant).
@@ -70,8 +72,9 @@ BREAKER_OPENS = Counter("keyrail_breaker_opens", "Breakers opened", ["provider",
 RETRIES = Counter("keyrail_retries", "Attempts at the same target again", ["provider", "after"])
 # Counter: such attempts that were not made because the tenant's budget for extra attempts was used up.
 RETRY_REFUSALS = Counter("keyrail_retry_refusals", "Retries that the budget for extra attempts refused")
-# Counter: plans whose order was changed for a target's sake, by why: "breaker", "ramp" or "limits".
-STEERED = Counter("keyrail_steered", "Plans whose first target was passed over", ["why"])
+# Counter: requests of routes for which a target was passed over, by why: its "breaker", its provider's
+# "limits", or because it is coming back ("ramp").
+STEERED = Counter("keyrail_steered", "Requests for which a target was passed over", ["why"])
 # Counter: what providers said of their limits, told to others because little is left.
 WINDOWS_TOLD = Counter("keyrail_windows_told", "Rate limits nearly used up, told to others", ["provider"])
 # Counter: publishes of events that were not acknowledged and are tried again.

@@ -12,6 +12,7 @@ from nats.errors import Error as NatsError
 
 from keyrail.contracts.base import Json, now_ms
 from keyrail.contracts.contents import ContentQuery, ContentsQuery, DeleteContents
+from keyrail.contracts.decisions import DecisionsQuery, VerdictsQuery
 from keyrail.contracts.ledger import (
     AlertsQuery,
     AttemptsQuery,
@@ -25,7 +26,15 @@ from keyrail.contracts.ledger import (
 )
 from keyrail.contracts.reports import KeySumsQuery, ReportLinesQuery, StoreReport
 from keyrail.contracts.repricing import PricesQuery, RepriceQuery, WhatIfQuery
-from keyrail_cost_accounting import content_queries, costs, price_queries, queries, reports, spending
+from keyrail_cost_accounting import (
+    content_queries,
+    costs,
+    decision_queries,
+    price_queries,
+    queries,
+    reports,
+    spending,
+)
 from keyrail_cost_accounting.content_deletion import Deletions
 from keyrail_cost_accounting.ledger import Ledger, LedgerUnavailable
 from keyrail_cost_accounting.slices import Slices, Terms
@@ -39,6 +48,8 @@ LookUp = (
     CostsQuery
     | AttemptsQuery
     | AlertsQuery
+    | DecisionsQuery
+    | VerdictsQuery
     | SpendQuery
     | HoldQuery
     | ContentQuery
@@ -121,6 +132,10 @@ class Answers:
                 return queries.page(query, self._rows(queries.attempts(query)))
             case AlertsQuery():
                 return queries.page(query, self._rows(queries.alerts(query)))
+            case DecisionsQuery():
+                return decision_queries.decisions_page(query, self._rows(decision_queries.decisions(query)))
+            case VerdictsQuery():
+                return decision_queries.verdicts_page(self._rows(decision_queries.verdicts(query)))
             case SpendQuery():
                 return LedgerPage(rows=self._rows(spending.spend(query)))
             case HoldQuery():

@@ -12,7 +12,14 @@ import pyarrow as pa
 from keyrail_cost_accounting import versions
 from keyrail_cost_accounting.content_rows import CONTENT_COLUMNS
 from keyrail_cost_accounting.report_rows import REPORT_COLUMNS
-from keyrail_cost_accounting.rows import ALERT_COLUMNS, ATTEMPT_COLUMNS, REQUEST_COLUMNS, Row
+from keyrail_cost_accounting.rows import (
+    ALERT_COLUMNS,
+    ATTEMPT_COLUMNS,
+    DECISION_COLUMNS,
+    REQUEST_COLUMNS,
+    VERDICT_COLUMNS,
+    Row,
+)
 from keyrail_cost_accounting.versions import PriceRow
 
 _ID = pa.binary(16)
@@ -62,6 +69,13 @@ _TYPES = {
     "since": _TIME,
     "recorded_at": _TIME,
     "removed": pa.bool_(),
+    "targets": pa.list_(pa.string()),
+    "propensity": pa.float64(),
+    "draw": pa.float64(),
+    "score": pa.float64(),
+    "weight": pa.float64(),
+    "routed_at": _TIME,
+    "given_at": _TIME,
     "multipliers": pa.map_(pa.string(), _MONEY),
 }
 
@@ -70,6 +84,8 @@ COLUMNS = {
     "attempts": ATTEMPT_COLUMNS,
     "requests": REQUEST_COLUMNS,
     "alerts": ALERT_COLUMNS,
+    "decisions": DECISION_COLUMNS,
+    "verdicts": VERDICT_COLUMNS,
     "contents": CONTENT_COLUMNS,
     "provider_reports": REPORT_COLUMNS,
     "prices": versions.COLUMNS,
@@ -78,6 +94,7 @@ _OF_A_TABLE = {
     # an attempt counts searches, a price has a rate for them
     **{("prices", name): _MONEY for name in (*versions.RATES, "discount")},
     ("alerts", "rank"): pa.int64(),
+    ("verdicts", "rank"): pa.int64(),
     ("provider_reports", "cost_usd"): pa.decimal128(38, 12),
 }
 _SCHEMAS = {

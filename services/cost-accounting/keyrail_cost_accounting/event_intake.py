@@ -13,11 +13,19 @@ from keyrail_cost_accounting.intake import Poisoned
 from keyrail_cost_accounting.metrics import Metrics
 from keyrail_cost_accounting.rows import Rejected, Rows, events_of
 
-KNOWN = frozenset({subjects.EVENT_ATTEMPT, subjects.EVENT_REQUEST, subjects.EVENT_ALERT})
+KNOWN = frozenset(
+    {
+        subjects.EVENT_ATTEMPT,
+        subjects.EVENT_REQUEST,
+        subjects.EVENT_ALERT,
+        subjects.EVENT_ROUTED,
+        subjects.EVENT_VERDICT,
+    }
+)
 
 
 class EventIntake:
-    """Attempts, requests and alerts."""
+    """Attempts, requests, alerts, decisions and verdicts."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -33,6 +41,8 @@ class EventIntake:
         refused = await ledger.insert("attempts", rows.attempts, token)
         refused += await ledger.insert("requests", rows.requests, token)
         refused += await ledger.insert("alerts", rows.alerts, token)
+        refused += await ledger.insert("decisions", rows.decisions, token)
+        refused += await ledger.insert("verdicts", rows.verdicts, token)
         if refused:
             _find(refused, batch, poisoned)
         if rows.newest_ms:

@@ -42,7 +42,7 @@ toString(a.cost_usd) AS cost_usd, a.price_source AS price_source, a.price_versio
 a.estimated AS estimated, a.failure AS failure, a.detail AS detail, a.http_status AS http_status,
 a.finish AS finish, a.upstream_id AS upstream_id,
 a.tenant AS tenant, a.key_id AS key_id, a.team AS team, a.feature AS feature, a.route AS route,
-a.strategy AS strategy, a.revision AS revision, a.epoch AS epoch, a.hop AS hop,
+a.strategy AS strategy, a.role AS role, a.standing AS standing, a.basis AS basis, a.revision AS revision, a.epoch AS epoch, a.hop AS hop,
 a.provider_key_id AS provider_key_id, a.stream AS stream,
 concat(replaceOne(toString(a.started_at), ' ', 'T'), 'Z') AS started_at,
 concat(replaceOne(toString(a.settled_at), ' ', 'T'), 'Z') AS settled_at,
@@ -89,7 +89,7 @@ def alerts(query: AlertsQuery) -> Statement:
     """Alerts, oldest first. Raises BadCursor."""
     where, parameters = _where(query.tenant, query.since_ms, "raised_at")
     if query.cursor is not None:
-        at_ms, alert_id = _position(query.cursor)
+        at_ms, alert_id = position(query.cursor)
         where += (
             " AND (a.raised_at, a.alert_id) > (fromUnixTimestamp64Milli({at:Int64}, 'UTC'), {after:String})"
         )
@@ -219,7 +219,8 @@ def _where(tenant: str | None, since_ms: int | None, at: str = "started_at") -> 
     return " AND ".join(conditions), parameters
 
 
-def _position(cursor: str) -> tuple[int, str]:
+def position(cursor: str) -> tuple[int, str]:
+    """The time and the rest of a cursor. Raises BadCursor."""
     try:
         at, _, id = cursor.partition(" ")
         return round(_time(at).timestamp() * 1000), id
@@ -229,7 +230,7 @@ def _position(cursor: str) -> tuple[int, str]:
 
 def attempt_position(cursor: str) -> tuple[int, str]:
     """Time and id of the last attempt on the page before. Raises BadCursor."""
-    at_ms, id = _position(cursor)
+    at_ms, id = position(cursor)
     try:
         return at_ms, str(UUID(id))
     except ValueError as error:

@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 from keyrail.contracts.events import RANK_SETTLED, RANK_STARTED
 from keyrail_cost_accounting import wire
 
-Value = str | int | bool | bytes | Decimal | None
+Value = str | int | float | bool | bytes | Decimal | tuple[str, ...] | None
 Row = tuple[Value, ...]
 
 # all columns of the tables, in their order
@@ -35,6 +35,15 @@ REQUEST_COLUMNS = (
     "duration_ms",
 )  # fmt: skip
 ALERT_COLUMNS = ("alert_id", "rank", "kind", "tenant", "subject", "detail", "raised_by", "raised_at")
+DECISION_COLUMNS = (
+    "request_id", "epoch", "tenant", "key_id", "team", "feature", "route", "strategy", "revision", "task",
+    "targets", "candidates", "code", "reason", "propensity", "draw", "failure", "facts", "router",
+    "routed_at",
+)  # fmt: skip
+VERDICT_COLUMNS = (
+    "verdict_id", "rank", "request_id", "tenant", "route", "task", "target", "score", "weight", "source",
+    "given_by", "given_at",
+)  # fmt: skip
 
 MOST = Decimal(10) ** 6
 """Decimal(18, 12) has six digits before the point."""
@@ -42,6 +51,7 @@ SMALLEST = Decimal(1).scaleb(-12)
 
 _UNSETTLED: Row = (*(None,) * 16, False, *(None,) * 12)
 _ENCODER = Encoder()
+_CANDIDATES, _FACTS = map(DECISION_COLUMNS.index, ("candidates", "facts"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,8 @@ class Rows:
 
     requests: list[Row] = field(default_factory=list[Row])
     alerts: list[Row] = field(default_factory=list[Row])
+    decisions: list[Row] = field(default_factory=list[Row])
+    verdicts: list[Row] = field(default_factory=list[Row])
     rejected: list[Rejected] = field(default_factory=list[Rejected])
     newest_ms: int = 0
     _settled: dict[int, Row] = field(default_factory=dict[int, Row])
@@ -102,29 +114,39 @@ class Rows:
 
     def _add(self, event: wire.Event) -> str | None:
         """Add one event, or say why it has no row."""
-        if isinstance(event, wire.AttemptStarted):
-            try:
-                _money(event.held_usd)
-            except OverflowError as error:
-                return str(error)
-            self._started[event.attempt_id.int] = event
-            at = event.started_ms
-        elif isinstance(event, wire.AttemptSettled):
-            try:
-                self._settled[event.started.attempt_id.int] = settled_row(event)
-            except UnicodeDecodeError:  # undecoded JSON is not looked at before
-                return "the raw usage is not UTF-8"
-            except OverflowError as error:
-                return str(error)
-            at = event.settled_ms
-        elif isinstance(event, wire.RequestFinished):
-            self.requests.append(request_row(event))
-            at = event.received_ms + event.duration_ms
-        else:
-            self.alerts.append(alert_row(event))
-            at = event.raised_ms
+        try:
+            at = self._added(event)
+        except UnicodeDecodeError:  # undecoded JSON is not looked at before
+            return "JSON in it is not UTF-8"
+        except OverflowError as error:
+            return str(error)
+        except DecodeError as error:
+            return f"in its own JSON: {error}"
         self.newest_ms = max(self.newest_ms, at)
         return None
+
+    def _added(self, event: wire.Event) -> int:
+        """Its time. Raises as the rows do."""
+        match event:
+            case wire.AttemptStarted():
+                _money(event.held_usd)
+                self._started[event.attempt_id.int] = event
+                return event.started_ms
+            case wire.AttemptSettled():
+                self._settled[event.started.attempt_id.int] = settled_row(event)
+                return event.settled_ms
+            case wire.RequestFinished():
+                self.requests.append(request_row(event))
+                return event.received_ms + event.duration_ms
+            case wire.AlertRaised():
+                self.alerts.append(alert_row(event))
+                return event.raised_ms
+            case wire.RequestRouted():
+                self.decisions.append(decision_row(event))
+                return event.routed_ms
+            case wire.VerdictGiven():
+                self.verdicts.append(verdict_row(event))
+                return event.given_ms
 
 
 def events_of(data: bytes, rows: Container[Row]) -> list[tuple[Row, bytes]]:
@@ -139,14 +161,21 @@ def events_of(data: bytes, rows: Container[Row]) -> list[tuple[Row, bytes]]:
 
 def _row_of(data: bytes) -> Row | None:
     try:
-        event = wire.EVENT.decode(data)
-        if isinstance(event, wire.AttemptStarted):
-            return started_row(event)
-        if isinstance(event, wire.AttemptSettled):
-            return settled_row(event)
+        match event := wire.EVENT.decode(data):
+            case wire.AttemptStarted():
+                return started_row(event)
+            case wire.AttemptSettled():
+                return settled_row(event)
+            case wire.RequestFinished():
+                return request_row(event)
+            case wire.AlertRaised():
+                return alert_row(event)
+            case wire.RequestRouted():
+                return decision_row(event)
+            case wire.VerdictGiven():
+                return verdict_row(event)
     except (DecodeError, RecursionError, UnicodeDecodeError, OverflowError):
         return None
-    return request_row(event) if isinstance(event, wire.RequestFinished) else alert_row(event)
 
 
 def started_row(event: wire.AttemptStarted) -> Row:
@@ -215,6 +244,28 @@ def alert_row(event: wire.AlertRaised) -> Row:
     """The row of an alert. Of several with one id the first that was raised has the highest rank."""
     alert_id, *middle, raised_ms = astuple(event)
     return (alert_id, -event.raised_ms, *middle, raised_ms)
+
+
+def decision_row(event: wire.RequestRouted) -> Row:
+    """The row of a decision.
+
+    Raises DecodeError where its candidates or facts are not those of a request, UnicodeDecodeError where they
+    are no text.
+    """
+    wire.CANDIDATES.decode(event.candidates)
+    wire.FACTS.decode(event.facts)
+    columns = list(astuple(event))
+    columns[0] = _id(event.request_id)
+    columns[_CANDIDATES] = bytes(event.candidates).decode()
+    columns[_FACTS] = bytes(event.facts).decode()
+    return tuple(columns)
+
+
+def verdict_row(event: wire.VerdictGiven) -> Row:
+    """The row of a verdict. Of several with one id the first that was given has the highest rank."""
+    verdict_id, request_id, *middle, given_ms = astuple(event)
+    about = None if request_id is None else _id(request_id)
+    return (verdict_id, -event.given_ms, about, *middle, given_ms)
 
 
 def _id(id: UUID) -> bytes:

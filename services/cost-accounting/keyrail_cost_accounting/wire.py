@@ -21,6 +21,8 @@ UInt64 = Annotated[int, Meta(ge=0, lt=1 << 62)]
 Millis = Annotated[int, Meta(ge=10**12, lt=10**13)]
 """Milliseconds since the epoch, between 2001 and 2286: what DateTime64 reads as ten digits of seconds."""
 NO_OBJECT = Raw(b"null")
+NO_LIST = Raw(b"[]")
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Usage(Struct, frozen=True, gc=False):
@@ -133,7 +135,62 @@ class AlertRaised(Struct, frozen=True, gc=False, kw_only=True, tag_field="event"
     raised_ms: Millis
 
 
-Event = AttemptStarted | AttemptSettled | RequestFinished | AlertRaised
+class Candidate(Struct, frozen=True, gc=False):
+    """What every candidate of a decision has; the others are looked at by who reads it."""
+
+    target: str
+
+
+class Facts(Struct, frozen=True, gc=False):
+    """What all facts of a request have."""
+
+    model: str
+
+
+class RequestRouted(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag="request.routed"):
+    """Mirrors `contracts.routing.RequestRouted`; candidates and facts stay the JSON that they are."""
+
+    request_id: UUID
+    epoch: UInt32
+    tenant: str
+    key_id: str
+    team: str | None = None
+    feature: str | None = None
+    route: str
+    strategy: str
+    revision: UInt64
+    task: str | None = None
+    targets: tuple[str, ...] = ()
+    candidates: Raw = NO_LIST
+    code: str
+    reason: str
+    propensity: Share = 1.0
+    draw: Share | None = None
+    failure: str | None = None
+    facts: Raw
+    router: str
+    routed_ms: Millis
+
+
+class VerdictGiven(Struct, frozen=True, gc=False, kw_only=True, tag_field="event", tag="verdict.given"):
+    """Mirrors `contracts.routing.VerdictGiven`."""
+
+    verdict_id: str
+    request_id: UUID | None = None
+    tenant: str
+    route: str
+    task: str
+    target: str
+    score: Share
+    weight: Annotated[float, Meta(ge=0)] = 1.0
+    source: str
+    given_by: str | None = None
+    given_ms: Millis
+
+
+Event = AttemptStarted | AttemptSettled | RequestFinished | AlertRaised | RequestRouted | VerdictGiven
+CANDIDATES: Decoder[list[Candidate]] = Decoder(list[Candidate])
+FACTS: Decoder[Facts] = Decoder(Facts)
 EVENT: Decoder[Event] = Decoder(Event)
 EVENTS: Decoder[list[Event]] = Decoder(list[Event])
 ELEMENTS: Decoder[list[Raw]] = Decoder(list[Raw])

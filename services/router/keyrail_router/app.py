@@ -16,8 +16,13 @@ from keyrail.keys.book import KeyBook
 from keyrail.pricing import catalogue
 from keyrail.providers import names
 from keyrail_router.budgets import Budgets
+from keyrail_router.decisions import Decisions
 from keyrail_router.handlers import RequestHandler
+from keyrail_router.measures import Measures
+from keyrail_router.planner import Planner
+from keyrail_router.scores import Scores
 from keyrail_router.targets import Targets
+from keyrail_router.world import RouterWorld
 
 
 class Router:
@@ -33,12 +38,18 @@ class Router:
         book = KeyBook()
         self._keys = KvView(bus, streams.KEYS.name, book.put_record, book.drop_record)
         self._outages = KvView(bus, streams.KEY_HEALTH.name, book.put_health, book.drop_health)
+        self._budgets = Budgets(bus)
+        self._measures = Measures(bus)
+        self._scores = Scores(bus)
+        self._decisions = Decisions(bus)
         targets = Targets(book)
         self._health = KvView(bus, streams.TARGET_HEALTH.name, targets.put_health, targets.drop_health)
         self._windows = KvView(bus, streams.WINDOWS.name, targets.put_windows, targets.drop_windows)
-        self._budgets = Budgets(bus)
+        world = RouterWorld(targets, book, self._measures, self._scores)
+        view = lambda: self._view  # noqa: E731 - the newest, whenever it is asked for
+        planner = Planner(view, world, names.owner)
         self._handler = RequestHandler(
-            bus, self._forwarder, self._hearing, lambda: self._view, names.owner, self._budgets, targets
+            bus, self._forwarder, self._hearing, view, planner, self._budgets, self._decisions
         )
         self._subscriptions: list[Subscription] = []
 
@@ -52,6 +63,7 @@ class Router:
         await self._forwarder.start()
         await self._hearing.start()
         self._budgets.start()
+        self._decisions.start()
         own = subjects.request_to(self._bus.instance)
         self._subscriptions = [
             await self._bus.subscribe(own, self._handler.on_request),
@@ -67,8 +79,13 @@ class Router:
         await self._handler.settle()
         await self._forwarder.settle()
         await self._budgets.stop()
+        await self._decisions.stop()
+        await self._scores.stop()
+        await self._measures.stop()
         await self._heart.stop()
 
     def _on_config(self, key: str, value: bytes) -> None:
         if key == "current":
             self._view = ConfigView.decode(value)
+            self._measures.follow(self._view)
+            self._scores.follow(self._view)

@@ -13,8 +13,9 @@ from keyrail.contracts.base import Json
 from keyrail.contracts.budgets import ZERO, period_bounds
 from keyrail.contracts.config import ConfigView
 from keyrail.contracts.failures import Failure
-from keyrail.contracts.slips import Charge, Facts, Plan, Slip, Target
-from keyrail.pricing.most import most
+from keyrail.contracts.slips import Charge, Plan, Slip, Target
+from keyrail.routing.costs import most
+from keyrail.routing.plans import permuted
 
 UNAVAILABLE = Failure(
     kind="unavailable",
@@ -35,30 +36,16 @@ def priced(plan: Plan, slip: Slip, view: ConfigView) -> tuple[Plan, tuple[Decima
     facts = slip.facts
     if facts.operation != "generate":
         return plan, (ZERO,) * len(plan.targets)
-    every = tuple(_most(target, facts, slip.received_ms, view) for target in plan.targets)
+    every = tuple(most(target, facts, slip.received_ms, view) for target in plan.targets)
     if None not in every or not any(not charge.budget.soft for charge in slip.charges):
         return plan, every
     route = view.routes.get(plan.route) if plan.route is not None else None
     if (route.unknown_price if route is not None else view.unknown_price) == "allow":
         return plan, every
-    known = [(target, usd) for target, usd in zip(plan.targets, every, strict=True) if usd is not None]
+    known = [place for place, usd in enumerate(every) if usd is not None]
     if not known:
         return _unknown(plan.targets)
-    kept = plan.replace(targets=tuple(target for target, _ in known))
-    return kept, tuple(usd for _, usd in known)
-
-
-def _most(target: Target, facts: Facts, at_ms: int, view: ConfigView) -> Decimal | None:
-    if facts.input_tokens_most is None:
-        return None
-    output = 0
-    if facts.dialect != "openai-embeddings":
-        if facts.max_output_tokens is None:
-            return None
-        output = facts.max_output_tokens * facts.choices
-    terms = view.providers.get(target.provider)
-    tier = facts.service_tier
-    return most(target.provider, target.model, facts.input_tokens_most, output, at_ms, terms, tier)
+    return permuted(plan, known), tuple(every[place] for place in known)
 
 
 def options(every: Sequence[Decimal | None]) -> tuple[Decimal, ...]:

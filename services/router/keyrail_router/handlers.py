@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from nats.aio.msg import Msg
 
@@ -19,16 +20,24 @@ from keyrail.contracts.base import now_ms
 from keyrail.contracts.config import ConfigView
 from keyrail.contracts.failures import NO_WORKER, Failure
 from keyrail.contracts.frames import Fail, Kind
-from keyrail.contracts.slips import Facts, Plan, Slip
+from keyrail.contracts.slips import Slip
+from keyrail.routing.decide import Decision
 from keyrail.telemetry import metrics
-from keyrail_router import policy, pools, steering
 from keyrail_router.budgets import Budgets, Claim
-from keyrail_router.policy import Owner
-from keyrail_router.targets import Asked, Targets
+from keyrail_router.decisions import Decisions
+from keyrail_router.planner import Planner
 
 log = logging.getLogger(__name__)
 
-MOST_PLANS = 1_024
+
+@dataclass(slots=True)
+class Request:
+    """One that is being dealt with. `draw`: what its decision was made with."""
+
+    slip: Slip
+    body: bytes
+    draw: float
+    decision: Decision
 
 
 class RequestHandler:
@@ -40,20 +49,17 @@ class RequestHandler:
         forwarder: Forwarder,
         workers: Hearing,
         view: Callable[[], ConfigView],
-        owner: Owner,
+        planner: Planner,
         budgets: Budgets,
-        targets: Targets,
+        decisions: Decisions,
     ) -> None:
         self._bus = bus
         self._forwarder = forwarder
         self._workers = workers
         self._view = view
-        self._owner = owner
-        self._keys = targets.keys
+        self._planner = planner
         self._budgets = budgets
-        self._targets = targets
-        self._planned_for: ConfigView | None = None
-        self._plans: dict[str, Plan] = {}
+        self._decisions = decisions
         self._waiting: set[asyncio.Task[None]] = set()
         self._draw = random.Random().random  # noqa: S311 - no secret, and asking the system is a call to it
 
@@ -64,29 +70,30 @@ class RequestHandler:
         except ValueError as error:
             log.error("a slip could not be read", extra={"error": type(error).__name__})
             return
-        plan = self._plan(slip.facts)
-        if isinstance(plan, Plan) and slip.models:
-            plan = policy.allowed(plan, slip)
-        if isinstance(plan, Plan) and self._targets.any:
-            plan = self._steered(slip, plan)
-        if isinstance(plan, Plan) and self._keys.healths:  # made anew each time, behind the cache of plans
-            plan = pools.usable(plan, self._keys, slip.tenant, now_ms())
-        if isinstance(plan, Failure):
+        draw = self._draw()
+        request = Request(slip, body, draw, self._planner.plan(slip, body, draw, now_ms()))
+        await self._decided(request)
+
+    async def _decided(self, request: Request) -> None:
+        slip, decision = request.slip, request.decision
+        plan = decision.plan
+        if plan is None:
+            assert decision.failure is not None
             metrics.counter(metrics.PLANS, "none").inc()
-            await self._fail(slip, plan)
+            await self._refuse(request, decision.failure)
             return
         metrics.counter(metrics.PLANS, plan.strategy).inc()
         deadline = min(slip.deadline_ms, slip.received_ms + round(plan.timeouts.total_s * 1000))
         if not slip.charges:
-            await self._forward(slip.replace(plan=plan, deadline_ms=deadline), body)
+            await self._go(request, slip.replace(plan=plan, deadline_ms=deadline))
             return
         claim = self._budgets.claim(slip, plan, self._view())
         if isinstance(claim, Failure):
-            await self._fail(slip, claim)
+            await self._refuse(request, claim)
         elif self._budgets.take(claim):
-            await self._forward(self._budgets.held(claim, deadline), body)
+            await self._go(request, self._budgets.held(claim, deadline))
         else:  # not here: the requests behind this one need not wait
-            task = asyncio.create_task(self._wait(claim, deadline, body))
+            task = asyncio.create_task(self._wait(request, claim, deadline))
             self._waiting.add(task)
             task.add_done_callback(self._waiting.discard)
 
@@ -95,16 +102,38 @@ class RequestHandler:
         while self._waiting:
             await asyncio.wait(self._waiting)
 
-    async def _wait(self, claim: Claim, deadline: int, body: bytes) -> None:
+    async def _wait(self, request: Request, claim: Claim, deadline: int) -> None:
         failure = await self._budgets.wait(claim)
         if failure is not None:
-            await self._fail(claim.slip, failure)
+            await self._unpaid(request, claim, failure)
             return
         planned = self._budgets.held(claim, deadline)
         if now_ms() < planned.take_by_ms:
-            await self._forward(planned, body)
+            await self._go(request, planned)
         else:  # dispatched again by now
             self._budgets.release(planned)
+
+    async def _unpaid(self, request: Request, claim: Claim, failure: Failure) -> None:
+        """Not even the first target: one that costs less may do."""
+        slip, needed = request.slip, claim.options[0]
+        if failure.kind == "budget" and needed and len(claim.plan.targets) > 1:
+            cheaper = self._planner.plan(slip, request.body, request.draw, now_ms(), below_usd=needed)
+            if cheaper.plan is not None and now_ms() < slip.take_by_ms:
+                request.decision = cheaper
+                await self._decided(request)
+                return
+        await self._refuse(request, failure)
+
+    async def _go(self, request: Request, planned: Slip) -> None:
+        """The request is on its way: say so, then forward it."""
+        at_ms = now_ms()
+        self._decisions.made(request.slip, request.decision, None, request.draw, at_ms)
+        self._planner.note(planned, request.decision, at_ms)
+        await self._forward(planned, request.body)
+
+    async def _refuse(self, request: Request, failure: Failure) -> None:
+        self._decisions.made(request.slip, request.decision, failure, request.draw, now_ms())
+        await self._fail(request.slip, failure)
 
     async def _forward(self, planned: Slip, body: bytes) -> None:
         worker = self._workers.instead("provider-worker", self._draw)
@@ -114,28 +143,6 @@ class RequestHandler:
             slips.pack(planned, body),
             lambda: self._fail(planned, NO_WORKER),
         )
-
-    def _plan(self, facts: Facts) -> Plan | Failure:
-        """As `policy.decide`; plans that follow from the model's name alone are made once a revision."""
-        view = self._view()
-        if view is not self._planned_for:
-            self._planned_for = view
-            self._plans.clear()
-        plan: Plan | Failure | None = self._plans.get(facts.model)
-        if plan is None:
-            plan = policy.decide(view, facts, self._owner, self._draw())
-            if isinstance(plan, Plan) and plan.strategy in policy.FIXED and len(self._plans) < MOST_PLANS:
-                self._plans[facts.model] = plan
-        return plan
-
-    def _steered(self, slip: Slip, plan: Plan) -> Plan:
-        """The plan in the order in which its targets are likely to serve."""
-        asked = Asked(self._targets, slip.tenant, slip.facts)
-        plan, why = steering.steered(plan, asked, self._draw)
-        if why is not None:
-            metrics.counter(metrics.STEERED, why).inc()
-        self._targets.sent(slip.tenant, plan.targets[0], slip.facts)
-        return plan
 
     async def _fail(self, slip: Slip, failure: Failure) -> None:
         self._budgets.release(slip)

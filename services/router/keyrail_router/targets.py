@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
 from keyrail.contracts.base import now_ms
 from keyrail.contracts.health import RateWindows, TargetHealth
@@ -21,31 +20,11 @@ MOST = 8_192
 """Documents that are kept; clients may name any model."""
 
 
-class Asked(NamedTuple):
-    """The targets as one request sees them: see steering.Known."""
-
-    targets: Targets
-    tenant: str
-    facts: Facts
-
-    def share(self, target: Target) -> float:
-        """As Targets has it."""
-        return self.targets.share(target)
-
-    def until_ms(self, target: Target) -> int | None:
-        """As Targets has it."""
-        return self.targets.until_ms(target)
-
-    def limited_until_ms(self, target: Target) -> int | None:
-        """For a request of this tenant and size."""
-        return self.targets.limited_until_ms(self.tenant, target, self.facts)
-
-
 class Targets:
     """Documents of both buckets, in memory. No I/O: whoever watches the buckets feeds it."""
 
     def __init__(self, keys: KeyBook, clock_ms: Callable[[], int] = now_ms) -> None:
-        self.keys = keys
+        self._keys = keys
         self._clock_ms = clock_ms
         self._healths: dict[tuple[str, str], TargetHealth] = {}
         self._windows: dict[tuple[str, str, str], dict[str | None, RateWindows]] = {}
@@ -124,8 +103,8 @@ class Targets:
         at_ms, need = self._clock_ms(), Need.of(facts)
         ids = [
             record.id
-            for name, record in self.keys.pool(tenant, target.provider).items()
-            if record.weight > 0 and outage.share(self.keys.health(name), at_ms) > 0
+            for name, record in self._keys.pool(tenant, target.provider).items()
+            if record.weight > 0 and outage.share(self._keys.health(name), at_ms) > 0
         ]
         soonest: int | None = None
         for key_id in ids or list(pool):

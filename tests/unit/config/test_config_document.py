@@ -247,11 +247,11 @@ ONE_PROBLEM: dict[str, tuple[str, str]] = {
     "unknown strategy": (
         "routes: {a: {strategy: weigted, targets: [openai/x]}}",
         '1: routes.a.strategy: unknown strategy "weigted" (did you mean "weighted"?); '
-        "known: fallback, weighted",
+        "known: fallback, weighted, cheapest, fastest, smart, race",
     ),
     "strategy that only requests have": (
         "routes: {a: {strategy: direct, targets: [openai/x]}}",
-        '1: routes.a.strategy: unknown strategy "direct"; known: fallback, weighted',
+        '1: routes.a.strategy: unknown strategy "direct"; known: fallback, weighted, cheapest, fastest, smart, race',
     ),
     "strategy is empty": (
         "routes: {a: {strategy: , targets: [openai/x]}}",
@@ -259,7 +259,7 @@ ONE_PROBLEM: dict[str, tuple[str, str]] = {
     ),
     "strategy is missing": (
         "routes: {a: {targets: [openai/x, openai/y]}}",
-        "1: routes.a: strategy is missing: fallback or weighted",
+        "1: routes.a: strategy is missing; known: fallback, weighted, cheapest, fastest, smart, race",
     ),
     "all weights are zero": (
         "routes:\n  a:\n    strategy: weighted\n    targets: [{model: openai/x, weight: 0}]",
@@ -333,7 +333,9 @@ def test_a_mistake_is_one_problem_with_its_line(case: str) -> None:
 )
 def test_timeouts_are_seconds_above_zero(bad: str) -> None:
     (problem,) = problems(f"routes: {{a: {{targets: [openai/x], timeouts: {{total: {bad}}}}}}}")
-    assert problem.startswith("1: routes.a.timeouts.total: must be a number above 0 and up to 86400, not ")
+    assert problem.startswith(
+        "1: routes.a.timeouts.total: must be a duration such as 300ms, 30s or 10m, above 0 and up to 86400s, not "
+    )
 
 
 @pytest.mark.parametrize("bad", ["-1", "1.5", "1.0", "true", "'3'", "1e3", "1000001", "9" * 5000, "", "[1]"])
@@ -408,8 +410,8 @@ def test_all_problems_are_found_at_once_in_the_order_of_their_lines() -> None:
             "keyrail.yaml:2: providers.openai.base_url: must not carry a user name or password",
             'keyrail.yaml:7: routes.fast.targets[0]: unknown provider "grok" (did you mean "groq"?)',
             'keyrail.yaml:8: routes.fast.timeouts: unknown key "conect" (did you mean "connect"?)',
-            "keyrail.yaml:8: routes.fast.timeouts.total: must be a number above 0 and up to 86400, not 0",
-            "keyrail.yaml:9: routes.split: strategy is missing: fallback or weighted",
+            "keyrail.yaml:8: routes.fast.timeouts.total: must be a duration such as 300ms, 30s or 10m, above 0 and up to 86400s, not 0",
+            "keyrail.yaml:9: routes.split: strategy is missing; known: fallback, weighted, cheapest, fastest, smart, race",
             'keyrail.yaml:10: routes.split: unknown key "stratgy" (did you mean "strategy"?)',
             "keyrail.yaml:16: aliases.Big: goes in a circle: Big -> bigger -> Big",
         ]
@@ -418,7 +420,7 @@ def test_all_problems_are_found_at_once_in_the_order_of_their_lines() -> None:
 
 def test_a_wrong_target_does_not_hide_that_the_strategy_is_missing() -> None:
     assert problems("routes:\n  a:\n    targets: [openai/x, y]") == [
-        "2: routes.a: strategy is missing: fallback or weighted",
+        "2: routes.a: strategy is missing; known: fallback, weighted, cheapest, fastest, smart, race",
         '3: routes.a.targets[1]: "y" has no provider: write provider/model',
     ]
 

@@ -212,6 +212,8 @@ def test_a_finished_request_is_a_row() -> None:
         (events.AttemptSettled, wire.AttemptSettled),
         (events.RequestFinished, wire.RequestFinished),
         (events.AlertRaised, wire.AlertRaised),
+        (events.RequestRouted, wire.RequestRouted),
+        (events.VerdictGiven, wire.VerdictGiven),
         (usage.Usage, wire.Usage),
         (usage.Price, wire.Price),
     ],

@@ -6,8 +6,8 @@ import pytest
 from keyrail.contracts.budgets import Budget
 from keyrail.contracts.config import ConfigView, ModelPrice, ProviderConfig, RouteConfig, WeightedTarget
 from keyrail.contracts.failures import Failure
-from keyrail.contracts.slips import Charge, Facts, Plan, Slip, Target
-from keyrail_router import charging, policy
+from keyrail.contracts.slips import Charge, Facts, Plan, Race, Slip, Target
+from keyrail_router import charging
 
 DOLLAR = ModelPrice(input=Decimal(1), output=Decimal(2))
 TARGETS = (Target(provider="own", model="a"), Target(provider="vague", model="b"))
@@ -98,12 +98,11 @@ def test_what_the_ledger_says_of_a_hold() -> None:
         charging.paid_by({"attempts": 0})
 
 
-@pytest.mark.parametrize(
-    ("models", "passes"),
-    [(("m",), True), (("?",), True), (("own/*", "vague/*"), True), (("own/*",), False), (("route",), True)],
-)
-def test_a_key_may_ask_by_the_name_its_routes_or_all_that_it_leads_to(
-    models: tuple[str, ...], passes: bool
-) -> None:
-    plan = PLAN.replace(route="route")
-    assert isinstance(policy.allowed(plan, slip().replace(models=models)), Plan) == passes
+def test_what_a_plan_says_of_its_targets_stays_with_them() -> None:
+    race = Race(mode="first", most_usd=(None, Decimal(1)))
+    found = charging.priced(PLAN.replace(windows=(7, 8), race=race), slip(), VIEW)
+    assert not isinstance(found, Failure)
+    plan, _ = found
+    assert (plan.targets, plan.windows) == ((TARGETS[0],), (7,))
+    assert plan.race is not None
+    assert plan.race.most_usd == (None,)

@@ -2,15 +2,17 @@ from __future__ import annotations
 
 import pytest
 
-from keyrail.contracts.failures import Failure
+from keyrail.config import document
+from keyrail.contracts.config import ConfigView
 from keyrail.contracts.keys import KeyHealth, KeyRecord, key_name
-from keyrail.contracts.slips import Plan, Target
+from keyrail.contracts.slips import Facts, Target
 from keyrail.keys.book import KeyBook
+from keyrail.providers import registry
+from keyrail.routing.decide import Decision, decide
+from keyrail.routing.world import Asked, Calm, KeysOut
 from keyrail_router import pools
 
 NOW = 1_000_000_000
-GROQ, OPENAI, LOCAL = (Target(provider=name, model="m") for name in ("groq", "openai", "local"))
-PLAN = Plan(strategy="fallback", targets=(GROQ, OPENAI, LOCAL), reason="route fast", revision=7)
 
 
 def book(**keys: int | str | None) -> KeyBook:
@@ -28,36 +30,57 @@ def book(**keys: int | str | None) -> KeyBook:
     return found
 
 
-def usable(keys: KeyBook, plan: Plan = PLAN, tenant: str = "default") -> Plan | Failure:
-    return pools.usable(plan, keys, tenant, NOW)
+def view(*providers: str) -> ConfigView:
+    text = f"routes: {{fast: {{strategy: fallback, targets: [{', '.join(f'{p}/m' for p in providers)}]}}}}"
+    return document.parse(text, "keyrail.yaml", registry.configs())
 
 
-def targets(plan: Plan | Failure) -> list[str]:
-    assert isinstance(plan, Plan), plan
-    return [target.provider for target in plan.targets]
+class Pools(Calm):
+    """A world of keys alone."""
+
+    def __init__(self, keys: KeyBook) -> None:
+        self.keys = keys
+
+    def keys_out(self, tenant: str, target: Target, now_ms: int) -> KeysOut | None:
+        return pools.keys_out(self.keys, tenant, target.provider, now_ms)
 
 
-def test_a_plan_whose_keys_are_good_stays_as_it_is() -> None:
-    assert usable(book(groq_a=None)) is PLAN
-    assert usable(book(groq_a=NOW + 9, groq_b=None)) is PLAN, "one good key is enough"
-    assert usable(book(groq_a=NOW)) is PLAN, "it is back"
-    assert usable(book(groq_a="auth"), tenant="acme") is PLAN, "it is another tenant's"
+def decided(
+    keys: KeyBook, tenant: str = "default", of: tuple[str, ...] = ("groq", "openai", "xai")
+) -> Decision:
+    return decide(view(*of), Asked(Facts(model="fast"), tenant=tenant), Pools(keys), NOW)
+
+
+def targets(decision: Decision) -> list[str]:
+    assert decision.plan is not None, decision.failure
+    return [target.provider for target in decision.plan.targets]
+
+
+ALL = ["groq", "openai", "xai"]
+
+
+def test_targets_whose_keys_are_good_stay_where_they_are() -> None:
+    assert targets(decided(book(groq_a=None))) == ALL
+    assert targets(decided(book(groq_a=NOW + 9, groq_b=None))) == ALL, "one good key is enough"
+    assert targets(decided(book(groq_a=NOW))) == ALL, "it is back"
+    assert targets(decided(book(groq_a="auth"), tenant="acme")) == ALL, "it is another tenant's"
 
 
 def test_a_pool_that_comes_back_goes_last_and_one_that_does_not_is_left_out() -> None:
-    plan = usable(book(groq_a=NOW + 9))
-    assert targets(plan) == ["openai", "local", "groq"]
-    assert isinstance(plan, Plan)
-    assert plan.reason == "route fast; all keys are out at the provider groq"
-    assert targets(usable(book(groq_a="auth"))) == ["openai", "local"]
-    assert targets(usable(book(groq_a="money", openai_a=NOW + 1))) == ["local", "openai"]
+    decision = decided(book(groq_a=NOW + 9))
+    assert targets(decision) == ["openai", "xai", "groq"]
+    assert decision.reason.endswith("; left out: groq/m (keys)")
+    assert [each.gate for each in decision.candidates] == ["keys", None, None]
+    assert targets(decided(book(groq_a="auth"))) == ["openai", "xai"]
+    assert targets(decided(book(groq_a="money", openai_a=NOW + 1))) == ["xai", "openai"]
+    assert targets(decided(book(groq_a=NOW + 9, openai_a=NOW + 1))) == ["xai", "groq", "openai"]
 
 
 def test_a_rotated_key_is_in_again() -> None:
     keys = book(groq_a="auth")
     record = KeyRecord(tenant="default", provider="groq", id="a", version=3, changed_ms=1)
     assert keys.put_record("default.groq.a", record.encode())
-    assert usable(keys) is PLAN
+    assert targets(decided(keys)) == ALL
 
 
 @pytest.mark.parametrize(
@@ -67,12 +90,13 @@ def test_a_rotated_key_is_in_again() -> None:
         (book(groq_a="auth", openai_a=NOW + 2_000), "openai", "rate", 429, 2),
         (book(groq_a="money", openai_a="auth"), "groq", "money", 503, None),
     ],
+    ids=["both-come-back", "one-comes-back", "none-comes-back"],
 )
 def test_without_a_target_left_the_request_hears_for_how_long(
     keys: KeyBook, provider: str, kind: str, status: int, wait_s: float | None
 ) -> None:
-    failure = usable(keys, PLAN.replace(targets=(GROQ, OPENAI)))
-    assert isinstance(failure, Failure)
+    failure = decided(keys, of=("groq", "openai")).failure
+    assert failure is not None
     assert (failure.provider, failure.kind, failure.status) == (provider, kind, status)
     assert failure.retry_after_s == wait_s
 
@@ -80,11 +104,11 @@ def test_without_a_target_left_the_request_hears_for_how_long(
 def test_a_provider_without_recorded_keys_is_left_to_the_worker() -> None:
     keys = book(groq_a="auth")
     keys.drop_record("default.groq.a")
-    assert usable(keys) is PLAN
+    assert targets(decided(keys)) == ALL
 
 
 def test_what_cannot_be_read_is_not_there() -> None:
     keys = KeyBook()
     assert not keys.put_record("default.groq.a", b"?")
     keys.put_health("default.groq.a", b"?")
-    assert usable(keys) is PLAN
+    assert targets(decided(keys)) == ALL

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts
-from keyrail.dialects import bounds, json_text
+from keyrail.dialects import bounds, conversation, json_text
 from keyrail.dialects.anthropic_messages import carried
 from keyrail.dialects.anthropic_messages.checks import problem_of
 from keyrail.dialects.anthropic_messages.errors import DIALECT
@@ -49,6 +49,8 @@ def facts(body: dict[str, Any]) -> Facts:
         tools=bool(tools),
         images=size.images,
         json_schema=json_schema,
+        json_mode=json_schema,
+        conversation=conversation.of_messages(body.get("system"), body["messages"]),
     )
 
 

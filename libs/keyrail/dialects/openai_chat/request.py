@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts
-from keyrail.dialects import bounds, json_text
+from keyrail.dialects import bounds, conversation, json_text
 from keyrail.dialects.openai_chat.checks import problem_of
 
 _PER_MESSAGE = 4  # tokens of framing around each message
@@ -42,9 +42,10 @@ def facts(body: dict[str, Any]) -> Facts:
     tools: object = body.get("tools") or body.get("functions")
     if tools:
         characters += len(json_text.dump(tools))
-    json_schema = False
+    json_schema = json_mode = False
     if form := body.get("response_format"):
         json_schema = form.get("type") == "json_schema"
+        json_mode = json_schema or form.get("type") == "json_object"
         if json_schema:
             characters += len(json_text.dump(form))
     stream = body.get("stream") is True
@@ -60,6 +61,8 @@ def facts(body: dict[str, Any]) -> Facts:
         tools=bool(tools),
         images=images,
         json_schema=json_schema,
+        json_mode=json_mode,
+        conversation=conversation.of_messages(None, body["messages"]),
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts
-from keyrail.dialects import bounds, json_text
+from keyrail.dialects import bounds, conversation, json_text
 from keyrail.dialects.base import Quirks
 from keyrail.dialects.canonical.request import Written
 from keyrail.dialects.openai_responses import sealing
@@ -47,7 +47,16 @@ def facts(body: dict[str, Any]) -> Facts:
         tools=bool(tools),
         images=images,
         json_schema=json_schema,
+        json_mode=json_schema or form.get("type") == "json_object",
+        conversation=_conversation(body),
     )
+
+
+def _conversation(body: dict[str, Any]) -> str | None:
+    said, instructions = body["input"], body.get("instructions")
+    if isinstance(said, str):
+        return conversation.of(conversation.text_of(instructions), said)
+    return conversation.of_messages(instructions, said)
 
 
 def _prompt(value: str | list[dict[str, Any]]) -> tuple[int, bool, int]:

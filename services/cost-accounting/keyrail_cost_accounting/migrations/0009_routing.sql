@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS decisions
     code LowCardinality(String),
     reason String CODEC(ZSTD(1)),
     propensity Float64,
+    draw Nullable(Float64),
     failure LowCardinality(Nullable(String)),
     facts String CODEC(ZSTD(1)),
     router String,
@@ -34,10 +35,12 @@ ORDER BY (tenant, routed_at, request_id, epoch)
 TTL toDateTime(routed_at) + INTERVAL 90 DAY
 SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1;
 
--- One row for each word on how good an answer was. What comes twice has the same id.
+-- One row for each word on how good an answer was. Of several with one id the first that was given stays: ranks fall with
+-- time. Its time is no part of the key, so that a file that is imported again another day adds nothing.
 CREATE TABLE IF NOT EXISTS verdicts
 (
     verdict_id String,
+    rank Int64,
     request_id Nullable(UUID),
     tenant LowCardinality(String),
     route LowCardinality(String),
@@ -47,10 +50,10 @@ CREATE TABLE IF NOT EXISTS verdicts
     weight Float64,
     source LowCardinality(String),
     given_by Nullable(String),
-    given_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1))
+    given_at DateTime64(3, 'UTC') CODEC(Delta, ZSTD(1)),
+    INDEX by_time given_at TYPE minmax GRANULARITY 1
 )
-ENGINE = ReplacingMergeTree
-PARTITION BY toYYYYMM(given_at)
-ORDER BY (tenant, route, given_at, verdict_id)
+ENGINE = ReplacingMergeTree(rank)
+ORDER BY (tenant, route, verdict_id)
 TTL toDateTime(given_at) + INTERVAL 400 DAY
-SETTINGS non_replicated_deduplication_window = 1000, ttl_only_drop_parts = 1;
+SETTINGS non_replicated_deduplication_window = 1000;
