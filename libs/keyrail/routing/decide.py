@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from keyrail.config.allowed import allows, allows_targets
 from keyrail.contracts.config import ConfigView, RouteConfig, SmartRule
@@ -26,8 +25,7 @@ else has failed."""
 _SCORED: Final[frozenset[Strategy]] = frozenset({"cheapest", "fastest", "smart"})
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A plan or a failure, and why. `route` None: no route was asked for, so there is nothing to record.
 
     `candidates`: as RequestRouted has them. `conversation`: what its first target is to be noted under for
@@ -70,7 +68,7 @@ def _direct(view: ConfigView, asked: Asked, meant: naming.Direct, world: World, 
         return _refused(denied)
     options = [gates.option(meant.target)]
     gates.close(options, view, asked, world, now_ms)
-    if not _unsure(options, asked) and not options[0].open:
+    if not (options[0].open or _unsure(options, asked) or _least_bad(options)):
         return _refused(refusal(asked.facts.model, options, asked.facts, now_ms))
     plan = Plan(
         strategy=meant.strategy,
@@ -99,14 +97,15 @@ def _routed(view: ConfigView, asked: Asked, route: RouteConfig, world: World, no
     gates.close(options, view, asked, world, now_ms)
     task = task_of(facts, asked.feature)
     able = [each for each in options if each.open] or _unsure(options, asked)
-    if not able:
+    order = None if able else _least_bad(options)
+    if not able and order is None:
         failure = refusal(facts.model, options, facts, now_ms)
         return _refused(failure, route, task, options)
-    sticky = _sticky(asked, route, able, world, now_ms)
     _predict(view, asked, route, options, world, now_ms)
-    order = _order(asked, route, options, able, world, now_ms, sticky)
+    if order is None:
+        order = _order(asked, route, options, able, world, now_ms)
     last = [] if route.race is not None or route.strategy == "race" else _last_resort(options)
-    every = (*order.options, *last)
+    every = (*order.options, *(each for each in last if each not in order.options))
     reason = f"route {route.name}: {route.strategy}: {order.reason}{_left_out(options)}"
     plan = Plan(
         strategy=route.strategy,
@@ -119,7 +118,7 @@ def _routed(view: ConfigView, asked: Asked, route: RouteConfig, world: World, no
         retries=route.retries,
         windows=_windows(every),
         mid_stream=route.mid_stream,
-        race=racing.race(route, order.options, facts, now_ms, view),
+        race=racing.race(route, order.options, facts, now_ms, view) if able else None,
     )
     return Decision(
         plan,
@@ -147,8 +146,8 @@ def _order(
     able: Sequence[Option],
     world: World,
     now_ms: int,
-    sticky: Option | None,
 ) -> Order:
+    sticky = _sticky(asked, route, able, world, now_ms)
     ordered = _by_strategy(asked, route, options, able, world, now_ms, known=sticky is not None)
     if sticky is None:
         return ordered
@@ -221,9 +220,22 @@ def _unsure(options: Sequence[Option], asked: Asked) -> list[Option]:
 
 
 def _last_resort(options: Sequence[Option]) -> list[Option]:
-    """Not those that nobody knows ever to open again; the one that is back first comes first."""
-    found = [each for each in options if each.gate in LAST_RESORT and each.until_ms is not None]
+    """What is back first comes first; without keys of which nobody knows that they ever come back."""
+    found = [
+        each
+        for each in options
+        if each.gate in LAST_RESORT and (each.gate != "keys" or each.until_ms is not None)
+    ]
     return sorted(found, key=lambda each: each.until_ms or 0)
+
+
+def _least_bad(options: Sequence[Option]) -> Order | None:
+    """Where nothing is open: breakers and windows are what was seen of a target, which may be well again. The
+    one that is back first is tried first. None: nobody may be asked."""
+    found = [each for each in _last_resort(options) if each.gate != "keys"]
+    if not found:
+        return None
+    return Order(tuple(found), "least-bad", f"nothing is open, and {found[0].name} is back first")
 
 
 def _left_out(options: Sequence[Option]) -> str:

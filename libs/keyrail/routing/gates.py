@@ -25,7 +25,7 @@ small."""
 _WINDOWLESS: Final = frozenset({"openai-embeddings"})  # many texts, each with a window of its own
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Option:
     """A target of a route as one decision sees it. `until_ms`: when its gate opens, None: nobody knows."""
 

@@ -79,19 +79,22 @@ class RecordedWorld:
         return 1.0 if seen.share is None else seen.share
 
     def until_ms(self, target: Target, now_ms: int) -> int | None:
-        """Not recorded."""
-        return None
+        """Not recorded; but what is back first came first."""
+        return self._back_ms(target, now_ms) or now_ms
 
     def limited_until_ms(self, tenant: str, target: Target, facts: Facts, now_ms: int) -> int | None:
-        """Now, where the gate was closed."""
-        return now_ms if self._gate(target) == "limits" else None
+        """As `until_ms`, where the gate was closed."""
+        return self.until_ms(target, now_ms) if self._gate(target) == "limits" else None
 
     def keys_out(self, tenant: str, target: Target, now_ms: int) -> KeysOut | None:
         """Where they were. It was known when they would be back if the target was in the plan all the same."""
         if self._gate(target) != "keys":
             return None
-        known = name_of(target) in self._decision.targets
-        return KeysOut(now_ms if known else None, _KEYS_OUT)
+        return KeysOut(self._back_ms(target, now_ms), _KEYS_OUT)
+
+    def _back_ms(self, target: Target, now_ms: int) -> int | None:
+        name, targets = name_of(target), self._decision.targets
+        return now_ms + targets.index(name) if name in targets else None
 
     def qualities(
         self,

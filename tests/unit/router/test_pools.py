@@ -73,7 +73,7 @@ def test_a_pool_that_comes_back_goes_last_and_one_that_does_not_is_left_out() ->
     assert [each.gate for each in decision.candidates] == ["keys", None, None]
     assert targets(decided(book(groq_a="auth"))) == ["openai", "xai"]
     assert targets(decided(book(groq_a="money", openai_a=NOW + 1))) == ["xai", "openai"]
-    assert targets(decided(book(groq_a=NOW + 9, openai_a=NOW + 1))) == ["xai", "groq", "openai"]
+    assert targets(decided(book(groq_a=NOW + 9, openai_a=NOW + 1))) == ["xai", "openai", "groq"]
 
 
 def test_a_rotated_key_is_in_again() -> None:

@@ -241,7 +241,7 @@ def test_what_nobody_knows_the_price_of_is_counted_apart() -> None:
 
 
 def test_recorded_outages_stay_and_new_rules_apply() -> None:
-    down = Seen(share=0.0)
+    down = Seen(keys=(True, False))
     before = view_of(routed("fallback", "one/small", "one/large"))
     event = decided(before, Asked(Facts(model="chat"), tenant="acme"), one_small=down)
     assert event.targets == ("one/large",)
