@@ -41,6 +41,16 @@ routes:
   nearly-used-up: {strategy: fallback, targets: [sandbox/left-3, sandbox/echo]}
   flaky: {targets: [sandbox/flaky-2]}
   all-down: {strategy: fallback, targets: [sandbox/status-500+slow-1ms, sandbox/status-502]}
+  too-long:
+    strategy: fallback
+    targets:
+      - {model: sandbox/context-length, window: 50000}
+      - {model: sandbox/tools, window: 40000}
+      - {model: sandbox/echo, window: 90000}
+  speaks-late:
+    strategy: fallback
+    targets: [sandbox/stuck-0+keepalive, sandbox/echo]
+    timeouts: {first_token: 0.4}
   all-limited:
     strategy: fallback
     targets: [sandbox/status-429+retry-after-40, sandbox/status-429+retry-after-20]
@@ -99,6 +109,22 @@ async def test_a_stream_that_breaks_after_its_content_ends_with_an_honest_error(
     assert last["error"]["message"]
     (attempt,) = await stack.settled(answer.headers["x-keyrail-request-id"])
     assert (attempt["status"], attempt["output_tokens"]) == ("failed", 4), "as estimated from three chunks"
+
+
+async def test_a_prompt_that_does_not_fit_goes_to_a_larger_window_alone(stack: Stack) -> None:
+    async with stack.http() as client:
+        answer = await client.post("/v1/chat/completions", json=chat("too-long"))
+    assert served_by([answer]) == {"echo": 1}
+    rows = await stack.settled(answer.headers["x-keyrail-request-id"], 2)
+    assert sorted((row["hop"], row["failure"]) for row in rows) == [(0, "context"), (1, None)]
+
+
+async def test_a_stream_that_does_not_begin_to_speak_in_time_is_another_targets(stack: Stack) -> None:
+    async with stack.http() as client:
+        answer = await client.post("/v1/chat/completions", json=chat("speaks-late", stream=True))
+    assert served_by([answer]) == {"echo": 1}
+    rows = await stack.settled(answer.headers["x-keyrail-request-id"], 2)
+    assert {row["detail"] for row in rows if row["status"] == "failed"} == {"timeout_first_token"}
 
 
 class Load:

@@ -171,7 +171,9 @@ async def test_more_decisions_than_a_page_are_all_listed_in_order(
     assert sorted(str(row["request_id"]) for row in rows) == sorted(ids)
     keys = [(str(row["tenant"]), str(row["routed_at"])) for row in rows]
     assert keys == sorted(keys)
-    of_route = await all_rows(ask, DecisionsQuery(route="code", most=97, since_ms=NOON + 5, until_ms=NOON + 9))
+    of_route = await all_rows(
+        ask, DecisionsQuery(route="code", most=97, since_ms=NOON + 5, until_ms=NOON + 9)
+    )
     assert sorted(str(row["request_id"]) for row in of_route) == sorted(
         id for number, id in enumerate(ids) if number % 3 == 0 and 5 <= number // 7 < 9
     )
@@ -185,7 +187,9 @@ async def test_verdicts_are_listed_by_time_and_route(
         VERDICT.replace(verdict_id=f"{number} '; x", given_ms=NOON + number // 3, request_id=None)
         for number in range(PAGE + 10)
     ]
-    await js.publish(subjects.EVENT_VERDICT, encode_all([*made, VERDICT.replace(verdict_id="r", route="code")]))
+    await js.publish(
+        subjects.EVENT_VERDICT, encode_all([*made, VERDICT.replace(verdict_id="r", route="code")])
+    )
     await settled()
 
     rows = await all_rows(ask, VerdictsQuery(route="chat", task="sums"))
@@ -195,7 +199,9 @@ async def test_verdicts_are_listed_by_time_and_route(
     assert await all_rows(ask, VerdictsQuery(task="other")) == []
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "2026-11-23T12:00:00.000Z a 0 acme", "2026-11-23T12:00:00.000Z b"])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "2026-11-23T12:00:00.000Z a 0 acme", "2026-11-23T12:00:00.000Z b"]
+)
 async def test_a_decisions_cursor_that_no_page_gave_is_refused(
     ledger: ClickHouse, start: Start, ask: Ask, cursor: str
 ) -> None:
