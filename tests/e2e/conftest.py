@@ -11,9 +11,9 @@ CONFIG = """
 providers:
   nobody: {dialect: openai-chat, base_url: "http://127.0.0.1:1/v1"}  # nothing listens there
 routes:
-  after-429: {strategy: fallback, targets: [sandbox/status-429, sandbox/echo]}
+  after-429: {strategy: fallback, targets: [sandbox/status-429+retry-after-0, sandbox/echo]}
   after-500: {strategy: fallback, targets: [sandbox/status-500, sandbox/echo]}
-  after-503: {strategy: fallback, targets: [sandbox/status-503, sandbox/echo]}
+  after-503: {strategy: fallback, targets: [sandbox/status-503+retry-after-0, sandbox/echo]}
   after-400: {strategy: fallback, targets: [sandbox/status-400, sandbox/echo]}
   after-garbage: {strategy: fallback, targets: [sandbox/garbage, sandbox/echo]}
   after-error-200: {strategy: fallback, targets: [sandbox/error-200, sandbox/echo]}

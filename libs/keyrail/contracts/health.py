@@ -3,9 +3,14 @@ limits."""
 
 from __future__ import annotations
 
+import re
+from hashlib import blake2b
 from typing import Literal
 
 from keyrail.contracts.base import Contract
+
+_MOST_NAME = 160
+_ODD = re.compile(rb"[^A-Za-z0-9_/-]")
 
 
 class TargetHealth(Contract, frozen=True, kw_only=True):
@@ -41,3 +46,21 @@ class RateWindows(Contract, frozen=True, kw_only=True):
     model: str
     at_ms: int
     windows: tuple[RateWindow, ...] = ()
+
+
+def target_name(provider: str, model: str) -> str:
+    """The entry's key in the bucket of breakers; the document itself says whose it is."""
+    return f"{provider}.{_token(model)}"
+
+
+def windows_name(tenant: str, provider: str, key_id: str | None, model: str) -> str:
+    """The entry's key in the bucket of windows."""
+    return f"{tenant}.{provider}.{key_id or '='}.{_token(model)}"
+
+
+def _token(model: str) -> str:
+    """A model's name, which clients may choose, in characters that a key may have."""
+    name = model.encode()
+    if len(name) > _MOST_NAME:
+        return "==" + blake2b(name, digest_size=16).hexdigest()
+    return _ODD.sub(lambda found: b"=%02X" % found[0][0], name).decode()

@@ -201,6 +201,7 @@ class Slip(Contract, frozen=True, kw_only=True):
     passed: dict[str, str] = {}  # headers of the client for a provider of its dialect; see endpoint.PASSED
     head_sent: bool = False  # the client already has a status line: a late failure is an event, not a status
     role: Role = "serve"
+    rounds: tuple[int, ...] = ()  # how many attempts were spent when the plan was begun again, each time
 
     @property
     def target(self) -> Target:

@@ -10,14 +10,106 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Literal, NamedTuple
 
 from keyrail.contracts.budgets import period_bounds
+from keyrail.contracts.health import RateWindow
 
 _MONTH = re.compile(r"\bper[ -]month\b", re.IGNORECASE)
 _REMAINING = re.compile(r"(?:x|anthropic)-ratelimit-(?:remaining-(.+)|(.+)-remaining)")
 _SPAN = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
 _LONGEST_S = 31 * 86_400.0
 _EPOCH_S = 1_000_000_000.0  # what is larger is an instant; in milliseconds when it is a thousand times that
+
+_Kind = Literal["requests", "tokens", "input-tokens", "output-tokens"]
+
+
+class _Names(NamedTuple):
+    """What goes with a header that says how much remains. `length_s`: of the window, where its name tells."""
+
+    kind: _Kind
+    limit: bytes
+    reset: bytes
+    length_s: float | None = None
+
+
+_KINDS: dict[str, _Kind] = {
+    "requests": "requests",
+    "req": "requests",
+    "tokens": "tokens",
+    "input-tokens": "input-tokens",
+    "output-tokens": "output-tokens",
+}
+_LENGTHS_S = {
+    "": None,
+    "-10-second": 10.0,
+    "-minute": 60.0,
+    "-hour": 3_600.0,
+    "-day": 86_400.0,
+    "-month": None,
+}
+
+
+def _known() -> dict[bytes, _Names]:
+    found: dict[bytes, _Names] = {
+        b"x-ratelimit-remaining": _Names("requests", b"x-ratelimit-limit", b"x-ratelimit-reset")
+    }
+    for word, kind in _KINDS.items():
+        for suffix, length_s in _LENGTHS_S.items():
+            name = f"{word}{suffix}".encode()
+            found[b"x-ratelimit-remaining-" + name] = _Names(
+                kind, b"x-ratelimit-limit-" + name, b"x-ratelimit-reset-" + name, length_s
+            )
+        name = word.encode()
+        found[b"anthropic-ratelimit-%b-remaining" % name] = _Names(
+            kind, b"anthropic-ratelimit-%b-limit" % name, b"anthropic-ratelimit-%b-reset" % name
+        )
+    return found
+
+
+_NAMES = _known()
+_LOOKED_FOR = frozenset(_NAMES)
+
+
+def said(fields: Mapping[bytes, bytes], at_ms: int, share: float = 1.0) -> tuple[RateWindow, ...]:
+    """The windows of which an answer, whatever its status, says how much remains; names are lower case.
+
+    Those with more than `share` of their limit left are passed over, and so are those of which nobody says
+    when they begin anew: a window whose name tells its length does so at its end at the latest.
+    """
+    if _LOOKED_FOR.isdisjoint(fields):  # as with most: nothing else is looked at
+        return ()
+    found: list[RateWindow] = []
+    for field in _LOOKED_FOR.intersection(fields):
+        names = _NAMES[field]
+        remaining, limit = _count(fields[field]), _count(fields.get(names.limit))
+        if remaining is None or limit == 0 or (limit is not None and remaining > share * limit):
+            continue  # Azure says 0 of 0 where it does not know
+        reset = fields.get(names.reset)
+        wait = names.length_s if reset is None else _reset(reset.decode("latin-1"), at_ms)
+        if wait is not None:
+            reset_ms = at_ms + round(wait * 1000)
+            found.append(RateWindow(kind=names.kind, limit=limit, remaining=remaining, reset_ms=reset_ms))
+    return tuple(found)
+
+
+def _count(value: bytes | None) -> int | None:
+    """A number of requests or tokens. Some say -1 for what they do not know."""
+    if value is None:
+        return None
+    try:
+        number = int(value)
+    except ValueError:
+        return _whole(value)
+    return number if number >= 0 else None
+
+
+def _whole(value: bytes) -> int | None:
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return int(number) if 0 <= number < _EPOCH_S * 1000 else None
 
 
 def wait_s(asked_s: float | None, headers: Mapping[str, str], at_ms: int) -> float | None:

@@ -64,6 +64,19 @@ KEYS_OUT = Gauge("keyrail_keys_out", "Provider keys that are out", ["provider", 
 KEY_OUTS = Counter("keyrail_key_outs", "Provider keys put out", ["provider", "reason"])
 # Counter: alerts raised for a provider key that stays out until somebody does something.
 KEY_ALERTS = Counter("keyrail_key_alerts", "Alerts raised for provider keys", ["provider", "kind"])
+# Gauge: breakers of targets that are open, as this worker sees it.
+BREAKERS_OPEN = Gauge("keyrail_breakers_open", "Targets whose breaker is open", ["provider"])
+# Counter: how often a breaker opened, by the kind of failure that opened it. Every worker counts its own.
+BREAKER_OPENS = Counter("keyrail_breaker_opens", "Breakers opened", ["provider", "why"])
+# Counter: attempts at a target that had failed for the same request, by the kind of that failure.
+RETRIES = Counter("keyrail_retries", "Attempts at the same target again", ["provider", "after"])
+# Counter: such attempts that were not made because the tenant's budget for extra attempts was used up.
+RETRY_REFUSALS = Counter("keyrail_retry_refusals", "Retries that the budget for extra attempts refused")
+# Counter: requests of routes for which a target was passed over, by why: its "breaker", its provider's
+# "limits", or because it is coming back ("ramp").
+STEERED = Counter("keyrail_steered", "Requests for which a target was passed over", ["why"])
+# Counter: what providers said of their limits, told to others because little is left.
+WINDOWS_TOLD = Counter("keyrail_windows_told", "Rate limits nearly used up, told to others", ["provider"])
 # Counter: publishes of events that were not acknowledged and are tried again.
 EVENT_RETRIES = Counter("keyrail_event_retries", "Event publishes tried again", ["subject"])
 # Counter: contents of attempts of tenants that want them kept, by what became of them: "kept", "partial" (a

@@ -21,6 +21,7 @@ from keyrail.keys.base import InvalidKey, KeyName
 from keyrail.keys.book import KeyBook
 from keyrail.pricing import catalogue
 from keyrail_provider_worker.attempt import Tools
+from keyrail_provider_worker.breakers import Breakers
 from keyrail_provider_worker.contents import Contents
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.health import Healths
@@ -28,6 +29,7 @@ from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.keytest import KeyTester
 from keyrail_provider_worker.runner import Runner
 from keyrail_provider_worker.settings import WorkerSettings
+from keyrail_provider_worker.windows import Windows
 
 
 class ProviderWorker:
@@ -48,14 +50,26 @@ class ProviderWorker:
         self._tester = KeyTester(bus, store, self._upstream, self._healths, lambda: self._view)
         keyring = Keyring(store, self._healths)
         self._contents = Contents(bus, lambda: self._view)
+        self._breakers = Breakers(Documents(bus, streams.TARGET_HEALTH.name))
+        self._windows = Windows(Documents(bus, streams.WINDOWS.name))
         tools = Tools(
-            bus, self._events, self._upstream, keyring, lambda: self._view, Deadlines(), self._contents
+            bus,
+            self._events,
+            self._upstream,
+            keyring,
+            lambda: self._view,
+            Deadlines(),
+            self._contents,
+            self._breakers,
+            self._windows,
         )
         self._runner = Runner(tools, self._forwarder, self._hearing, settings.max_in_flight)
         self._heart = Heart(bus, self._runner.streams)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
         self._keys = KvView(bus, streams.KEYS.name, self._on_record, self._on_record_gone)
         self._outages = KvView(bus, streams.KEY_HEALTH.name, self._book.put_health, self._book.drop_health)
+        self._targets = KvView(bus, streams.TARGET_HEALTH.name, self._breakers.put, self._breakers.drop)
+        self._limits = KvView(bus, streams.WINDOWS.name, self._windows.put, self._windows.drop)
         self._calls: list[Subscription] = []
 
     async def start(self) -> None:
@@ -63,7 +77,7 @@ class ProviderWorker:
         catalogue.load()  # 0.2 s that no request should wait for
         await self._upstream.open()
         await self._store.open()
-        views = (self._config, self._keys, self._outages)
+        views = (self._config, self._keys, self._outages, self._targets, self._limits)
         for view in views:
             view.start()
         await asyncio.gather(*(view.loaded.wait() for view in views))
@@ -72,6 +86,8 @@ class ProviderWorker:
         self._events.start()
         self._alerts.start()
         await self._healths.start()
+        self._breakers.start()
+        self._windows.start()
         self._contents.start()
         self._runner.start()
         await self._bus.subscribe(subjects.cancel(self._bus.instance), self._runner.on_cancel)
@@ -92,6 +108,8 @@ class ProviderWorker:
         self._runner.settle()
         await self._tester.finish()
         await self._healths.stop()
+        await self._breakers.stop()
+        await self._windows.stop()
         await asyncio.gather(self._events.stop(), self._alerts.stop(), self._contents.stop())
         await self._heart.stop()
         await self._upstream.close()

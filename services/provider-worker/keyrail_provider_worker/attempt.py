@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -28,11 +28,13 @@ from keyrail.keys.outage import KEY_REFUSED
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import asking, fallback, midstream, render, settle
 from keyrail_provider_worker.asking import Prepared
+from keyrail_provider_worker.breakers import Breakers
 from keyrail_provider_worker.call import Call
 from keyrail_provider_worker.contents import Contents, Kept, KeptReply
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.settle import Course
+from keyrail_provider_worker.windows import Windows
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class Tools:
     view: Callable[[], ConfigView]
     deadlines: Deadlines
     contents: Contents
+    breakers: Breakers
+    windows: Windows
 
 
 HANDED_ON = Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
@@ -87,7 +91,7 @@ class Attempt:
         self._body = body
         self._tools = tools
         self._course = Course()
-        self._call = Call(slip, self.reply, self._course, tools.deadlines)
+        self._call = Call(slip, self.reply, self._course, tools.deadlines, self._heard)
         self._started: AttemptStarted | None = None
         self._price: Price | None = None
         self._view = tools.view()
@@ -137,9 +141,14 @@ class Attempt:
         if config is None:
             message = f"The provider {target.provider!r} is not configured."
             return Failure(kind="model_missing", message=message, status=404, code="model_not_found")
-        tried = fallback.tried(self.slip.spent, target) if self.slip.spent else ()
+        slip = self.slip
+        tried = fallback.tried(slip.spent, target, slip.rounds) if slip.spent else ()
         key = await self._tools.keyring.choose(
-            self.slip.tenant, target.provider, needed=config.needs_key, tried=tried
+            slip.tenant,
+            target.provider,
+            needed=config.needs_key,
+            tried=tried,
+            scarce=self._scarce if self._tools.windows.any else None,
         )
         await self.reply.send(
             Kind.TAKEN,
@@ -163,6 +172,7 @@ class Attempt:
         if isinstance(prepared, Failure):
             return prepared
         self._dropped = prepared.dropped
+        self._tools.windows.sent(self.slip, self.key_id)
         try:
             failure = await self._call.run(self._tools.upstream, prepared)
         except NotWritten:
@@ -173,6 +183,12 @@ class Attempt:
         elif failure.kind in KEY_REFUSED and key.id is not None:
             return await self._tools.keyring.refused(self.slip.tenant, target.provider, key, failure)
         return failure
+
+    def _scarce(self, key_ids: Collection[str]) -> Collection[str]:
+        return self._tools.windows.scarce(self.slip, self._target, key_ids)
+
+    def _heard(self, fields: Mapping[bytes, bytes]) -> None:
+        self._tools.windows.heard(self.slip, self.key_id, fields)
 
     def _prepare(self, config: ProviderConfig, secret: str | None) -> Prepared | Failure:
         begun, body = self._continuation, self._body
@@ -255,6 +271,11 @@ class Attempt:
         if self._started is None:
             self.cost_usd = ZERO  # nobody was called
             return
+        if failure is None:
+            self._tools.breakers.succeeded(self._target)
+        else:
+            self._tools.breakers.failed(self._target, failure, self.began_ms)
+            self._tools.windows.refused(self.slip, self.key_id, failure)
         paid = self._price or self._paid(self._started)
         self.cost_usd = paid.cost_usd
         self._tools.events.post(settle.settled(self._started, self._course, failure, paid))

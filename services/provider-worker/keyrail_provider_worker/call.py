@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Mapping
 
 from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import now_ms
@@ -34,11 +35,14 @@ KEEP_ALIVE = b": keep-alive\n\n"
 ERROR_BODY = 1 << 20
 REQUEST_ID_HEADERS = (b"x-request-id", b"request-id", b"inference-id", b"mistral-correlation-id")
 
+Heard = Callable[[Mapping[bytes, bytes]], None]
+"""Told the headers of each answer, by names in lower case."""
+
 
 class Call:
     """Runs once. `content_sent` and `head_sent` say what the client already has."""
 
-    def __init__(self, slip: Slip, reply: Reply, course: Course, deadlines: Deadlines) -> None:
+    def __init__(self, slip: Slip, reply: Reply, course: Course, deadlines: Deadlines, heard: Heard) -> None:
         self.slip = slip
         self.course = course
         self.head_sent = slip.head_sent
@@ -46,10 +50,13 @@ class Call:
         self.answer: bytes | None = None  # a whole answer, not yet sent: its head needs the price
         self._reply = reply
         self._deadlines = deadlines
+        self._heard = heard
         self._provider = slip.target.provider
         self._relay: Relay | None = None
         self._dropped: tuple[str, ...] = ()
         self._began = 0.0
+        self._task: asyncio.Task[object] | None = None  # of a stream whose first content has a deadline
+        self._too_late = False
         self._waiting: list[bytes] = []
         self._side: set[asyncio.Task[None]] = set()
 
@@ -64,16 +71,39 @@ class Call:
         if left_ms <= 0:
             return self._timed_out("total")
         if self.slip.facts.stream:
-            self._deadlines.set(self, self._began + KEEP_ALIVE_S, self._on_keep_alive)
+            self._expect_content()
         try:
             failure = await self._exchange(upstream, prepared, self._began + left_ms / 1000)
             return redact.failure(failure, prepared.secret) if failure and prepared.secret else failure
         except UpstreamError as error:
             self.course.written = error.written
             return self._broken(error)
+        except asyncio.CancelledError:
+            if self._too_late and self._task is not None and self._task.uncancel() == 0:
+                return self._timed_out("first_token")
+            raise
         finally:
-            self._deadlines.drop(self)
+            self._quiet()
             self._account()
+
+    def _expect_content(self) -> None:
+        assert self.slip.plan is not None
+        self._deadlines.set(self, self._began + KEEP_ALIVE_S, self._on_keep_alive)
+        first_token_s = self.slip.plan.timeouts.first_token_s
+        if first_token_s is not None:
+            self._task = asyncio.current_task()
+            self._deadlines.set((self, "first token"), self._began + first_token_s, self._on_first_token)
+
+    def _quiet(self) -> None:
+        """There is content, or the end: no keep-alive, and nobody waits for the first token."""
+        self._deadlines.drop(self)
+        if self._task is not None:
+            self._deadlines.drop((self, "first token"))
+
+    def _on_first_token(self) -> None:
+        assert self._task is not None
+        self._too_late = True
+        self._task.cancel()
 
     async def _exchange(self, upstream: Upstream, prepared: Prepared, deadline: float) -> Failure | None:
         assert self.slip.plan is not None
@@ -115,6 +145,7 @@ class Call:
         upstream_id = response.headers.first(REQUEST_ID_HEADERS)
         if upstream_id is not None:
             self.course.upstream_id = redact.text(upstream_id[:128], secret or "")
+        self._heard(response.headers.fields)
         metrics.histogram(metrics.FIRST_BYTE_SECONDS, self._provider).observe(elapsed_ms / 1000)
 
     async def _whole(self, response: UpstreamResponse, way: Way) -> Failure | None:
@@ -161,7 +192,7 @@ class Call:
             return
         if self.course.first_content_ms is None:
             self.course.first_content_ms = self._elapsed_ms()
-            self._deadlines.drop(self)  # no keep-alive
+            self._quiet()
         self._send_head()
         self.content_sent = True
         if self._relay is not None and self._relay.done and len(out) <= CHUNK:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from keyrail.contracts.budgets import ZERO
-from keyrail.contracts.failures import FailureKind
+from keyrail.contracts.failures import Failure, FailureKind
 from keyrail.contracts.slips import TAKE_BY_MS, Hold, Slip, Spent, Target
 from keyrail.keys.outage import KEY_REFUSED
 from keyrail.keys.pool import KEYS_OUT
 
 KEY_IS_OUT: Final[frozenset[FailureKind]] = frozenset({"auth", "money", "no_key"})
 """Failures of the only credentials that a provider can be asked with."""
+
+PASSING: Final[frozenset[FailureKind]] = frozenset({"connection", "server", "capacity", "truncated"})
+"""Failures that may be gone in a moment, whatever the provider says."""
 
 KEY_CHANGED: Final = "provider_key_changed"
 """The code of a refusal of a value that is not the key's any more."""
@@ -21,16 +24,19 @@ MOST_KEYS: Final = 3
 """Attempts at one target, each with a key of its own."""
 
 
-def tried(spent: Collection[Spent], target: Target) -> frozenset[str]:
+def tried(spent: Sequence[Spent], target: Target, rounds: Sequence[int] = ()) -> frozenset[str]:
     """The keys that this target's provider has refused for this request.
 
-    Those that it refused for another model alone are not among them.
+    Those that it refused for another model alone are not among them, nor those that were only limited before
+    the plan was begun again (`rounds`, see Slip): that was waited for.
     """
+    began = rounds[-1] if rounds else 0
     return frozenset(
         each.provider_key_id
-        for each in spent
+        for number, each in enumerate(spent)
         if each.provider_key_id is not None
         and each.provider == target.provider
+        and (number >= began or each.failure.kind != "rate")
         and each.failure.kind in KEY_REFUSED
         and each.failure.code != KEY_CHANGED
         and (not each.failure.only_here or each.model == target.model)
@@ -55,14 +61,20 @@ def next_slip(
     what is left of the hold does not pay for.
     """
     assert slip.plan is not None
-    if not spent.failure.falls_over or now_ms >= slip.deadline_ms:
+    overflowed = spent.failure.kind == "context"
+    if not (spent.failure.falls_over or overflowed) or now_ms >= slip.deadline_ms:
         return None
     every = (*slip.spent, spent)
     hold = left(slip, spent)
     places = range(slip.position, len(slip.plan.targets))
     may = {place for place in places if place not in closed and pays(hold, place)}
+    if overflowed or any(each.failure.kind == "context" for each in slip.spent):
+        may &= _larger(slip, every)
+    if slip.rounds:
+        may &= _once_more(slip, every)
     position: int | None = slip.position
-    if not (_of_key(spent) and position in may and _keys_tried(every) < MOST_KEYS):
+    began = slip.rounds[-1] if slip.rounds else 0
+    if not (_of_key(spent) and position in may and _keys_tried(every[began:]) < MOST_KEYS):
         position = _next_target(slip, every, may)
     if position is None:
         return None
@@ -88,6 +100,42 @@ def _next_target(slip: Slip, every: tuple[Spent, ...], may: Collection[int]) -> 
         if targets[position].provider not in out and position in may:
             return position
     return None
+
+
+def _larger(slip: Slip, every: Iterable[Spent]) -> set[int]:
+    """The positions whose window is known to be larger than each that this request did not fit into.
+
+    Where nobody knows how large such a one is: larger than what the request seems to need.
+    """
+    assert slip.plan is not None
+    windows = slip.plan.windows
+    if len(windows) != len(slip.plan.targets):
+        return set()
+    full = {(each.provider, each.model) for each in every if each.failure.kind == "context"}
+    needed = slip.facts.input_tokens_estimate + (slip.facts.max_output_tokens or 0)
+    least = max(
+        window if window is not None else needed
+        for target, window in zip(slip.plan.targets, windows, strict=True)
+        if (target.provider, target.model) in full
+    )
+    return {place for place, window in enumerate(windows) if window is not None and window > least}
+
+
+def _once_more(slip: Slip, every: Iterable[Spent]) -> set[int]:
+    """The positions that may be asked in another round at once: their last failure passes without a wait."""
+    assert slip.plan is not None
+    lately = lasts(every)
+    return {
+        place
+        for place, target in enumerate(slip.plan.targets)
+        if (failure := lately.get((target.provider, target.model))) is not None
+        and (place == slip.position or (failure.retry_after_s is None and failure.kind in PASSING))
+    }
+
+
+def lasts(every: Iterable[Spent]) -> dict[tuple[str, str], Failure]:
+    """How each target that was tried failed last, by provider and model."""
+    return {(each.provider, each.model): each.failure for each in every}
 
 
 def _of_key(spent: Spent) -> bool:

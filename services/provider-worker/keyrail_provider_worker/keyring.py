@@ -25,6 +25,9 @@ FRESH_WITHIN_S = 0.3
 LOOK_S = 0.02
 
 
+Scarce = Callable[[Collection[str]], Collection[str]]
+"""Those of some keys whose limits have no room for a request."""
+
 _DRAW = random.Random().random  # noqa: S311 - no secret, and asking the system is a call to it
 
 
@@ -51,16 +54,26 @@ class Keyring:
         self._draw = draw
 
     async def choose(
-        self, tenant: str, provider: str, *, needed: bool, tried: Collection[str] = ()
+        self,
+        tenant: str,
+        provider: str,
+        *,
+        needed: bool,
+        tried: Collection[str] = (),
+        scarce: Scarce | None = None,
     ) -> Chosen | Failure:
-        """A key that is not out and was not `tried`. A Failure says why there is none."""
+        """A key that is not out and was not `tried`, and if there is one, not `scarce`.
+
+        A Failure says why there is none.
+        """
         asked_ms = now_ms()
         try:
             keys = await self._store.keys(tenant, provider)
         except KeyStoreError:
             return _no_key(provider)
         members = self._members(keys)
-        while member := pool.choose(members, asked_ms, self._draw(), tried):
+        spared = scarce([member.id for member in members]) if scarce is not None else ()
+        while member := self._drawn(members, asked_ms, tried, spared):
             key = keys[members.index(member)] if len(keys) > 1 else keys[0]
             version = self._healths.version(key_name(tenant, provider, key.id))
             try:
@@ -69,6 +82,13 @@ class Keyring:
                 log.warning("a provider key could not be read", extra={"error": str(error)})
                 tried = (*tried, member.id)
         return self._none(members, provider, asked_ms, needed=needed)
+
+    def _drawn(
+        self, members: list[Member], at_ms: int, tried: Collection[str], spared: Collection[str]
+    ) -> Member | None:
+        if spared and (found := pool.choose(members, at_ms, self._draw(), (*tried, *spared))):
+            return found
+        return pool.choose(members, at_ms, self._draw(), tried)
 
     async def left(self, tenant: str, provider: str, tried: Collection[str]) -> bool:
         """Whether there is a key that could be chosen."""

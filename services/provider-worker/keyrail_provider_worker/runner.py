@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from decimal import Decimal
 
@@ -21,15 +22,18 @@ from keyrail.contracts.frames import Fail, Kind, Passed
 from keyrail.contracts.signals import Cancel
 from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
 from keyrail.dialects.continuing import Continuation
+from keyrail.routing.extra import ExtraBudget
 from keyrail.telemetry import metrics
-from keyrail_provider_worker import fallback, midstream, settle
+from keyrail_provider_worker import fallback, midstream, retrying, settle
 from keyrail_provider_worker.attempt import Attempt, Tools
+from keyrail_provider_worker.retrying import Again
 from keyrail_provider_worker.settlements import Settlements
 
 log = logging.getLogger(__name__)
 
 INBOX_GONE_S = 5.0
 PERIOD_S = 0.5
+_DRAW = random.Random().random  # noqa: S311 - no secret, and asking the system is a call to it
 REMEMBER_S = 10.0
 """How long a cancel is remembered, for a slip that comes after it."""
 
@@ -43,6 +47,7 @@ class Runner:
         self._hearing = hearing
         self._max_in_flight = max_in_flight
         self._settlements = Settlements(tools.bus)
+        self._extra = ExtraBudget()
         self._running: dict[str, tuple[Attempt, asyncio.Task[None]]] = {}
         self._cancelled: dict[str, tuple[int, int]] = {}
         self._reconnected_at = 0.0
@@ -96,6 +101,8 @@ class Runner:
         if upto is not None and (slip.epoch, slip.hop) <= upto:
             self._tell_router(slip, ZERO, final=True)
             return
+        if not slip.spent and slip.role == "serve":
+            self._extra.earn(slip.tenant)
         attempt = Attempt(slip, body, self._tools, continuation)
         assert self._loop is not None
         task = self._loop.create_task(self._run(attempt, body))
@@ -123,27 +130,34 @@ class Runner:
         try:
             failure = await attempt.run()
             spent = _spent(attempt, failure)
-            following = await self._following(attempt, spent) if spent is not None else None
-            self._tell_router(attempt.slip, attempt.cost_usd, final=following is None)
+            onward = await self._onward(attempt, spent) if spent is not None else None
+            self._tell_router(attempt.slip, attempt.cost_usd, final=onward is None)
             if spent is not None:
-                await self._after(attempt, body, spent, following)
+                await self._after(attempt, body, spent, onward)
         except BusError as error:
             log.warning("failure not sent on", extra={"error": type(error).__name__})
         finally:
             self._running.pop(attempt.id, None)
             metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
 
-    async def _after(self, attempt: Attempt, body: bytes, spent: Spent, following: Slip | None) -> None:
+    async def _after(self, attempt: Attempt, body: bytes, spent: Spent, onward: Again | None) -> None:
         """Pass the slip on to the next target, or tell the client."""
-        if following is None:
-            every = (*attempt.slip.spent, spent)
-            await attempt.reply.send(Kind.FAIL, Fail(failure=spent.failure, spent=every))
+        slip = attempt.slip
+        if onward is None:
+            failure = spent.failure
+            if not attempt.content_sent:
+                failure = retrying.final(slip, spent, now_ms(), self._tools.breakers.open_until_ms)
+            every = (*slip.spent, spent)
+            await attempt.reply.send(Kind.FAIL, Fail(failure=failure, spent=every))
             return
+        following = onward.slip
+        if onward.wait_s > 0:
+            await self._wait(onward)
         await attempt.reply.send(Kind.PASSED, Passed(spent=spent, take_by_ms=now_ms() + TAKE_BY_MS))
         if following.role == "continue":
             self._begin(following, body, attempt.continuation)  # here, where what the client has is known
             return
-        if following.position == attempt.slip.position:
+        if following.position == slip.position:
             self._begin(following, body)  # here, where it is known first which keys are out
             return
         await self._forwarder.forward(
@@ -152,8 +166,16 @@ class Runner:
             lambda: self._send_fail(following, NO_WORKER),
         )
 
-    async def _following(self, attempt: Attempt, spent: Spent) -> Slip | None:
-        """The slip that goes on; None when the failure is the request's."""
+    async def _wait(self, onward: Again) -> None:
+        """Before a retry. The failed attempt stays this worker's until then, so that a cancel finds it."""
+        try:
+            await asyncio.sleep(onward.wait_s)
+        except asyncio.CancelledError:
+            self._tell_router(onward.slip, ZERO, final=True)
+            raise
+
+    async def _onward(self, attempt: Attempt, spent: Spent) -> Again | None:
+        """The slip that goes on, at once or later; None when the failure is the request's."""
         slip = attempt.slip
         assert slip.plan is not None
         if attempt.content_sent and attempt.continuation is None:
@@ -161,12 +183,31 @@ class Runner:
         closed: set[int] = set()
         for position in fallback.in_question(slip, spent):
             target = slip.plan.targets[position]
-            tried = fallback.tried((*slip.spent, spent), target)
+            tried = fallback.tried((*slip.spent, spent), target, slip.rounds)
             if not await self._tools.keyring.left(slip.tenant, target.provider, tried):
                 closed.add(position)
         if attempt.content_sent:
-            return midstream.following(slip, spent, now_ms(), closed=closed)
-        return fallback.next_slip(slip, spent, now_ms(), head_sent=attempt.head_sent, closed=closed)
+            going_on = midstream.following(slip, spent, now_ms(), closed=closed)
+            return None if going_on is None else Again(going_on, 0.0)
+        head_sent = attempt.head_sent
+        following = fallback.next_slip(slip, spent, now_ms(), head_sent=head_sent, closed=closed)
+        onward = Again(following, 0.0) if following is not None else self._again(slip, spent, head_sent)
+        if onward is None or not onward.slip.rounds:
+            return onward
+        if not self._extra.take(slip.tenant):
+            metrics.RETRY_REFUSALS.inc()
+            return None
+        metrics.counter(metrics.RETRIES, onward.slip.target.provider, spent.failure.kind).inc()
+        return onward
+
+    def _again(self, slip: Slip, spent: Spent, head_sent: bool) -> Again | None:
+        plan = slip.plan
+        assert plan is not None
+        if not plan.retries:
+            return None
+        opens = self._tools.breakers.open_until_ms
+        down = {target for target in plan.targets if opens(target) is not None}
+        return retrying.again(slip, spent, now_ms(), head_sent=head_sent, down=down, draw=_DRAW())
 
     def _tell_router(self, slip: Slip, cost_usd: Decimal | None, *, final: bool) -> None:
         """What its attempt did cost, where money is held for it; lost, the router asks the ledger."""

@@ -21,7 +21,8 @@ from keyrail_router.handlers import RequestHandler
 from keyrail_router.measures import Measures
 from keyrail_router.planner import Planner
 from keyrail_router.scores import Scores
-from keyrail_router.world import RouterWorld, Well
+from keyrail_router.targets import Targets
+from keyrail_router.world import RouterWorld
 
 
 class Router:
@@ -41,7 +42,10 @@ class Router:
         self._measures = Measures(bus)
         self._scores = Scores(bus)
         self._decisions = Decisions(bus)
-        world = RouterWorld(Well(), book, self._measures, self._scores)
+        targets = Targets(book)
+        self._health = KvView(bus, streams.TARGET_HEALTH.name, targets.put_health, targets.drop_health)
+        self._windows = KvView(bus, streams.WINDOWS.name, targets.put_windows, targets.drop_windows)
+        world = RouterWorld(targets, book, self._measures, self._scores)
         view = lambda: self._view  # noqa: E731 - the newest, whenever it is asked for
         planner = Planner(view, world, names.owner)
         self._handler = RequestHandler(
@@ -52,7 +56,7 @@ class Router:
     async def start(self) -> None:
         """Return once requests are taken."""
         catalogue.load()  # 0.2 s that no request should wait for
-        views = (self._config, self._keys, self._outages)
+        views = (self._config, self._keys, self._outages, self._health, self._windows)
         for view in views:
             view.start()
         await asyncio.gather(*(view.loaded.wait() for view in views))

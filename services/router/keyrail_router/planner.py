@@ -15,6 +15,7 @@ from keyrail.routing.decide import Decision, decide
 from keyrail.routing.shortcut import Ready
 from keyrail.routing.text import Features, features
 from keyrail.routing.world import Asked, name_of
+from keyrail.telemetry import metrics
 from keyrail_router.world import RouterWorld
 
 MOST_PLANS: Final = 1_024
@@ -85,6 +86,8 @@ class Planner:
         plan, route = decision.plan, decision.route
         assert plan is not None
         self._world.sent(slip.tenant, plan.targets[0], slip.facts)
+        if not decision.fixed:
+            _count(decision)
         if decision.conversation is not None and route is not None:
             until_ms = now_ms + route.stick_s * 1_000
             name = name_of(plan.targets[0])
@@ -99,3 +102,13 @@ class Planner:
         if not self._world.calm(slip.tenant, kept.plan.targets, slip.facts, now_ms):
             return None
         return kept.decision
+
+
+def _count(decision: Decision) -> None:
+    """Whether a target was passed over for how it is."""
+    gates = {each.gate for each in decision.candidates}
+    for why in ("breaker", "limits"):
+        if why in gates:
+            metrics.counter(metrics.STEERED, why).inc()
+    if decision.code == "coming-back":
+        metrics.counter(metrics.STEERED, "ramp").inc()

@@ -35,27 +35,6 @@ class Health(Protocol):
     def sent(self, tenant: str, target: Target, facts: Facts) -> None: ...
 
 
-class Well:
-    """Nothing is known against anybody."""
-
-    any = False
-
-    def share(self, target: Target) -> float:
-        """All of it."""
-        return 1.0
-
-    def until_ms(self, target: Target) -> int | None:
-        """It is there."""
-        return None
-
-    def limited_until_ms(self, tenant: str, target: Target, facts: Facts) -> int | None:
-        """It is not."""
-        return None
-
-    def sent(self, tenant: str, target: Target, facts: Facts) -> None:
-        """Nobody counts."""
-
-
 class RouterWorld:
     """Joins what is watched, measured and learned. No I/O."""
 

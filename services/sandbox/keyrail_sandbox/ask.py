@@ -91,7 +91,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
     With a `kind` the dialect chooses the status; `code` and `message` win over what the kind says.
     `extra`: the refused field, of a provider that takes only what it knows; `detailed`: it validates as
-    Mistral does.
+    Mistral does. Without `hint` nothing says how long to wait.
     """
 
     status: int = 400
@@ -101,6 +101,7 @@ class Refusal(msgspec.Struct, frozen=True):
     param: str | None = None
     model: str | None = None
     retry_after_s: int | None = None
+    hint: bool = True
     extra: str | None = None
     detailed: bool = False
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -31,6 +31,8 @@ Fault = Literal[
     "error",
     "mid-stream",
     "cut",
+    "garble",
+    "stuck",
     "garbage",
     "empty",
     "empty-stream",
@@ -87,6 +89,11 @@ MODELS = (
     "error-too-large",
     "error-mid-stream",
     "cut-5",
+    "garble-5",
+    "stuck-5",
+    "status-500+for-2s",
+    "stall-2s+each-50",
+    "left-5",
     "error-200",
     "null-choices",
     "garbage",
@@ -104,7 +111,9 @@ AFTER_CHUNKS = 2
 class Behaviour:
     """One answer's script. `size` counts content chunks or bytes; None means that nothing was asked.
 
-    `stop_after` is the number of content chunks before the cut or the error. `flaky` N: of each N calls only
+    `stop_after` is the number of content chunks before the cut, the error or the broken line. `for_s`: faults
+    and waits end so long after the first call of the name; `each`: they come with each Nth call alone.
+    `left`: of 100 requests, so many are left by the headers. `flaky` N: of each N calls only
     the last succeeds. `kind` is the error of a `refuse`. `strict`: unknown fields are a 400, or with
     `detailed` a 422 where the dialect knows one.
     """
@@ -119,6 +128,10 @@ class Behaviour:
     stall_s: float = 0.0
     slow_s: float = 0.0
     flaky: int | None = None
+    for_s: float | None = None
+    each: int | None = None
+    left: int | None = None
+    no_hint: bool = False
     reasoning: bool = False
     cached: bool = False
     metered: bool = False
@@ -133,6 +146,18 @@ class Behaviour:
     logprobs: bool = False
     strict: bool = False
     detailed: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether it depends on how often the name was asked for."""
+        return bool(self.flaky or self.metered or self.each)
+
+    def now(self, turn: int, age_s: float) -> Behaviour:
+        """What it is at this call: the `turn`th of its name, so long after the first."""
+        over = self.for_s is not None and age_s >= self.for_s
+        if not over and (self.each is None or turn % self.each == 0):
+            return self
+        return replace(self, fault=None, status=None, kind=None, stop_after=None, stall_s=0.0, slow_s=0.0)
 
 
 _PLAIN: dict[str, dict[str, Any]] = {
@@ -157,6 +182,7 @@ _PLAIN: dict[str, dict[str, Any]] = {
     "empty-stream": {"fault": "empty-stream"},
     "null-choices": {"fault": "null-choices"},
     "hang": {"fault": "hang"},
+    "no-hint": {"no_hint": True},
     "reasoning": {"reasoning": True},
     "reasoning-tools": {"reasoning": True, "content": "tools"},
     "cached": {"cached": True},
@@ -179,14 +205,19 @@ _NUMBERED: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "status": ("status", 400, 599, {"fault": "status"}),
     "retry-after": ("retry_after_s", 0, 86_400, {}),
     "cut": ("stop_after", 0, 1_000_000, {"fault": "cut"}),
+    "garble": ("stop_after", 0, 1_000_000, {"fault": "garble"}),
+    "stuck": ("stop_after", 0, 1_000_000, {"fault": "stuck"}),
     "after": ("stop_after", 0, 1_000_000, {}),
     "chunks": ("size", 0, 1_000_000, {"content": "chunks"}),
     "bytes": ("size", 0, 64 * 1024 * 1024, {"content": "bytes"}),
     "flaky": ("flaky", 1, 1_000_000, {}),
+    "each": ("each", 1, 1_000_000, {}),
+    "left": ("left", 0, 100, {}),
 }
+_STOPPING: tuple[Fault, ...] = ("cut", "garble", "stuck", "error", "mid-stream")
 _NAMES = re.compile(r"(claude|gemini)-[a-z0-9.-]+")
 """Of models by which a gateway knows what they take. They do nothing here."""
-_WAITS = {"stall": "stall_s", "slow": "slow_s"}
+_WAITS = {"stall": "stall_s", "slow": "slow_s", "for": "for_s"}
 _LONGEST_WAIT_S = 600.0
 _NUMBER = re.compile(r"([a-z-]+)-([0-9]{1,9})(ms|s)?")
 _SUFFIXES: dict[str, dict[str, Any]] = {
@@ -215,9 +246,13 @@ def parse(model: str) -> Behaviour | None:
         if part is None or not fields.keys().isdisjoint(part):
             return None
         fields.update(part)
-    if "stop_after" in fields and fields.get("fault") not in ("cut", "error", "mid-stream"):
+    if "stop_after" in fields and fields.get("fault") not in _STOPPING:
         return None
     if "retry_after_s" in fields and fields.get("fault") not in ("status", "refuse"):
+        return None
+    if "no_hint" in fields and (fields.get("fault") != "status" or "retry_after_s" in fields):
+        return None
+    if fields.keys() & {"for_s", "each"} and not fields.keys() & {"fault", "stall_s", "slow_s"}:
         return None
     if fields.get("fault") == "mid-stream":
         fields.setdefault("stop_after", AFTER_CHUNKS)

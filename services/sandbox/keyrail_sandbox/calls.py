@@ -39,6 +39,7 @@ class CallLog:
         self._prefix = os.urandom(6).hex()
         self._number = 0
         self._turns: Counter[str] = Counter()
+        self._first_ms: dict[str, int] = {}
 
     def begin(self, path: str) -> Call:
         """A new running call with a request id of its own."""
@@ -56,6 +57,11 @@ class CallLog:
         """How many calls of this model there were, this one included."""
         self._turns[model] += 1
         return self._turns[model]
+
+    def age_s(self, model: str) -> float:
+        """Seconds since the first call of this model."""
+        now = now_ms()
+        return (now - self._first_ms.setdefault(model, now)) / 1000
 
     def as_json(self, client_request_id: str | None) -> bytes:
         """A JSON list, oldest first; all calls, or those of one client request id."""

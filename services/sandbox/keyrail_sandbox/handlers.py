@@ -49,7 +49,9 @@ async def _answer(
     behaviour = parse(ask.model)
     if behaviour is None:
         return await Play(exchange, call, route.dialect).refuse(Refusal(kind="missing", model=ask.model))
-    turn = log.turn(ask.model) if behaviour.flaky or behaviour.metered else None
+    turn = log.turn(ask.model) if behaviour.counts else None
+    if behaviour.for_s is not None or behaviour.each is not None:
+        behaviour = behaviour.now(turn or 0, log.age_s(ask.model))
     return await Play(exchange, call, route.dialect, turn).answer(ask, behaviour)
 
 

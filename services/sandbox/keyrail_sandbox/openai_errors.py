@@ -113,6 +113,8 @@ def _wait(refusal: Refusal) -> int:
 
 def _headers(status: int, refusal: Refusal) -> tuple[tuple[bytes, bytes], ...]:
     said = refusal.retry_after_s is not None
+    if not refusal.hint:
+        return ()
     if not said and (status not in (429, 503) or refusal.kind == "money"):
         return ()
     wait = _wait(refusal)

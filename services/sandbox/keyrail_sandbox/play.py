@@ -13,7 +13,9 @@ from keyrail_sandbox.dialect import Dialect, Events
 from keyrail_sandbox.exchange import Exchange
 
 LONGEST_HANG_S = 120.0
+LEFT_RESET = b"2s"
 _GARBAGE = b"\x00\xff\xfe<<< neither JSON nor an event \xc3\x28 }{\n"
+_BROKEN_EVENT = b'data: {"broken": [\n\n'
 _SPLIT_PAUSE_S = 0.001  # long enough for the two halves to be two reads
 _LATE_PAUSE_S = 0.02
 
@@ -28,13 +30,15 @@ class Play:
         self._call = call
         self._dialect = dialect
         self._turn = turn
+        self._left: int | None = None
 
     async def answer(self, ask: Ask, behaviour: Behaviour) -> None:
         """Answer as the behaviour says; stop early when the client leaves or is to be cut off."""
-        if ask.stream or behaviour.stall_s or behaviour.slow_s or behaviour.fault == "hang":
+        if ask.stream or behaviour.stall_s or behaviour.slow_s or behaviour.fault in ("hang", "stuck"):
             self._exchange.watch()
         if behaviour.stall_s and not await self._exchange.pause(behaviour.stall_s):
             return
+        self._left = behaviour.left
         if behaviour.flaky and (self._turn or 0) % behaviour.flaky:
             await self.refuse(Refusal(500))
             return
@@ -65,13 +69,16 @@ class Play:
                         behaviour.kind,
                         model=ask.model,
                         retry_after_s=behaviour.retry_after_s,
+                        hint=not behaviour.no_hint,
                     )
                 )
+            case "garble" if not ask.stream:
+                await self._send(200, _GARBAGE, ask=ask)
             case "garbage":
                 await self._send(200, _GARBAGE, ask=ask)
             case "empty":
                 await self._send(200, b"", ask=ask)
-            case "hang":
+            case "hang" | "stuck" if behaviour.fault == "hang" or not ask.stream:
                 if await self._exchange.pause(LONGEST_HANG_S):
                     await self.refuse(Refusal(504))
             case "error" if not ask.stream:
@@ -101,6 +108,10 @@ class Play:
             (b"content-type", b"text/event-stream; charset=utf-8" if events else b"application/json"),
             (self._dialect.request_id, self._call.request_id.encode()),
         ]
+        if self._left is not None:
+            headers.append((b"x-ratelimit-limit-requests", b"100"))
+            headers.append((b"x-ratelimit-remaining-requests", b"%d" % self._left))
+            headers.append((b"x-ratelimit-reset-requests", LEFT_RESET))
         if self._turn is not None:
             headers.append((b"x-sandbox-turn", b"%d" % self._turn))
         return headers
@@ -129,7 +140,7 @@ class Play:
 
     async def _stream(self, ask: Ask, answer: Answer, behaviour: Behaviour) -> None:
         exchange, fault = self._exchange, behaviour.fault
-        if fault in ("cut", "error", "mid-stream"):
+        if fault in ("cut", "garble", "stuck", "error", "mid-stream"):
             answer = stopped(answer, behaviour.stop_after or 0)
         assert self._dialect.events is not None  # it read that the request wants a stream
         events = self._dialect.events(ask, answer, behaviour)
@@ -143,6 +154,10 @@ class Play:
         if fault in ("error", "mid-stream"):
             await exchange.finish(_framed(events.failure(Refusal(500), begun=begun), behaviour))
             return
+        if fault == "stuck" and not await exchange.pause(LONGEST_HANG_S):
+            return
+        if fault == "garble":
+            await exchange.write(_framed(_BROKEN_EVENT, behaviour))
         *earlier, last = events.closing()
         for event in earlier:
             await exchange.write(_framed(event, behaviour))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, cast
 
 import pytest
+from support.nats import eventually
 from support.provider import Provider, Script, Talk, answers, once
 
 from keyrail.bus.connection import Bus
@@ -24,10 +25,12 @@ from keyrail.http.upstream import Upstream
 from keyrail.keys.base import KeyReader
 from keyrail.keys.book import KeyBook
 from keyrail_provider_worker.attempt import Attempt, Tools
+from keyrail_provider_worker.breakers import Breakers
 from keyrail_provider_worker.contents import Contents
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.health import Healths
 from keyrail_provider_worker.keyring import Keyring
+from keyrail_provider_worker.windows import Windows
 
 BODY = b'{"id":"1","choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":null}'
 ANSWER = b"HTTP/1.1 200 OK\r\nX-Request-Id: up-1\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -64,6 +67,13 @@ class Frames:
         self.got += frames.decode(message)
 
 
+class Documented:
+    """A bucket that takes what it is given."""
+
+    async def change(self, name: str, change: Callable[[bytes | None], tuple[bytes | None, Any]]) -> Any:
+        return change(None)[1]
+
+
 class NoKeys:
     async def keys(self, tenant: str, provider: str) -> list[object]:
         return []
@@ -81,6 +91,7 @@ class Worker:
         store = cast("KeyReader", NoKeys())
         events = cast("EventPublisher", self.ledger)
         healths = Healths(KeyBook(), cast("Documents", None), events, store, "worker")
+        self.breakers = Breakers(cast("Documents", Documented()))
         self._tools = Tools(
             cast("Bus", self.bus),
             cast("EventPublisher", self.ledger),
@@ -89,9 +100,13 @@ class Worker:
             lambda: view,
             Deadlines(),
             self.contents,
+            self.breakers,
+            Windows(cast("Documents", None)),
         )
 
-    def attempt(self, *, take_by_s: float = 3.0, total_s: float = 5.0, **timeouts: float) -> Attempt:
+    def attempt(
+        self, *, take_by_s: float = 3.0, total_s: float = 5.0, stream: bool = False, **timeouts: float
+    ) -> Attempt:
         now = now_ms()
         slip = Slip(
             request_id="r",
@@ -101,7 +116,7 @@ class Worker:
             received_ms=now,
             deadline_ms=now + round(total_s * 1000),
             take_by_ms=now + round(take_by_s * 1000),
-            facts=Facts(model="openai/gpt-x"),
+            facts=Facts(model="openai/gpt-x", stream=stream),
             plan=Plan(
                 strategy="direct",
                 targets=(Target(provider="openai", model="gpt-x"),),
@@ -249,3 +264,71 @@ async def test_a_refusal_that_cannot_be_read_is_known_by_its_status(coding: byte
         failure = await worker.attempt().run()
     assert failure is not None
     assert (failure.kind, failure.retry_after_s) == ("rate", 7.0)
+
+
+ROLE = b'data: {"id":"1","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
+SAYS = b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"hi"}}]}\n\n'
+FINISH = b'data: {"id":"1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+STREAMS = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n"
+
+
+async def test_a_stream_without_content_is_given_up_after_its_own_time() -> None:
+    gone = asyncio.Event()
+
+    async def begins(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(STREAMS + ROLE)
+        await talk.left()
+        gone.set()
+
+    async with at_work(begins) as (worker, _):
+        attempt = worker.attempt(stream=True, first_token_s=0.2)
+        failure = await asyncio.wait_for(attempt.run(), 5)
+        await asyncio.wait_for(gone.wait(), 5)
+    assert failure is not None
+    assert (failure.kind, failure.code, failure.status) == ("timeout", "timeout_first_token", 504)
+    assert not attempt.content_sent
+    assert worker.settled.http_status == 200
+
+
+async def test_a_stream_that_has_begun_to_speak_may_take_its_time() -> None:
+    async def speaks(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(STREAMS + ROLE + SAYS)
+        await asyncio.sleep(0.4)  # twice the time that its first content had
+        await talk.say(FINISH, b"data: [DONE]\n\n")
+
+    async with at_work(speaks) as (worker, _):
+        assert await worker.attempt(stream=True, first_token_s=0.2).run() is None
+
+
+async def test_a_cancel_is_not_taken_for_a_first_token_that_came_too_late() -> None:
+    async def begins(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(STREAMS + ROLE)
+        await talk.left()
+
+    async with at_work(begins) as (worker, provider):
+        task = asyncio.create_task(worker.attempt(stream=True, first_token_s=30).run())
+        await eventually(lambda: any(talk.requests for talk in provider.talks))
+        task.cancel()
+        failure = await task
+    assert failure is not None
+    assert failure.kind == "cancelled"
+
+
+async def test_failures_of_attempts_open_the_breaker_and_one_that_succeeds_counts_too() -> None:
+    failing = b"HTTP/1.1 500 Oops\r\ncontent-length: 2\r\n\r\n{}"
+    told = iter([failing] * 4 + [ANSWER] + [failing] * 5)
+
+    async def by_turns(talk: Talk) -> None:
+        while True:
+            await talk.request()
+            await talk.say(next(told))
+
+    async with at_work(by_turns) as (worker, _):
+        target = worker.attempt().slip.target
+        for number in range(10):
+            failure = await worker.attempt().run()
+            assert (failure is None) == (number == 4)
+            assert (worker.breakers.open_until_ms(target) is not None) == (number == 9)

@@ -29,6 +29,11 @@ class Headers(Mapping[str, str]):
         """The value as it came; `name` in lower case."""
         return self._fields.get(name)
 
+    @property
+    def fields(self) -> Mapping[bytes, bytes]:
+        """All of them as they came, names in lower case."""
+        return self._fields
+
     def first(self, names: tuple[bytes, ...]) -> str | None:
         """The value of the first of these names that is there; `names` in lower case."""
         for name in names:

@@ -43,7 +43,7 @@ def error(refusal: Refusal) -> Reply:
     """The answer to a refused request. A 429 says `retry-after`, one second when nothing else is said."""
     status, body = _status(refusal), error_object(refusal)
     wait = refusal.retry_after_s
-    if wait is None and status == 429:
+    if wait is None and status == 429 and refusal.hint:
         wait = _DAILY_WAIT_S if refusal.kind == "daily" else 1
     headers: list[tuple[bytes, bytes]] = []
     if wait is not None:

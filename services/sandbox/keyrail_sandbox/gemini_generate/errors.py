@@ -76,7 +76,7 @@ def _details(refusal: Refusal, status: int) -> list[dict[str, Any]]:
         info = {"reason": "API_KEY_INVALID", "domain": "googleapis.com"}
         return [{"@type": _TYPE + "ErrorInfo", **info, "metadata": {}}]
     wait = refusal.retry_after_s
-    if wait is None and status == 429:
+    if wait is None and status == 429 and refusal.hint:
         wait = _DAILY_WAIT_S if refusal.kind == "daily" else 1
     details: list[dict[str, Any]] = []
     if refusal.kind in ("rate", "daily"):
