@@ -32,8 +32,8 @@ an answer that another attempt began."""
 RACING: frozenset[Role] = frozenset({"race", "hedge"})
 """Roles of attempts that somebody else may win against: see signals.Cancel.standing."""
 RACE_HOPS = 16
-"""Each contender of a race has so many hops of its own, for keys that are refused: its first one is a multiple
-of it, and hops of one contender are those with the same quotient."""
+"""Each contender of a race has so many hops of its own, for keys that are refused: its first one is a
+multiple of it."""
 CacheMode = Literal["off", "on", "read", "write"]
 
 

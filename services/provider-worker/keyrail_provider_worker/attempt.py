@@ -16,7 +16,7 @@ from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.budgets import ZERO
 from keyrail.contracts.config import ConfigView
-from keyrail.contracts.events import AttemptStarted, Standing
+from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, End, Kind, Taken
 from keyrail.contracts.slips import RACING, Slip

@@ -35,7 +35,7 @@ def priced(plan: Plan, slip: Slip, view: ConfigView) -> tuple[Plan, tuple[Decima
     facts = slip.facts
     if facts.operation != "generate":
         return plan, (ZERO,) * len(plan.targets)
-    every = tuple(_most(target, facts, slip.received_ms, view) for target in plan.targets)
+    every = tuple(most_of(target, facts, slip.received_ms, view) for target in plan.targets)
     if None not in every or not any(not charge.budget.soft for charge in slip.charges):
         return plan, every
     route = view.routes.get(plan.route) if plan.route is not None else None
@@ -48,7 +48,8 @@ def priced(plan: Plan, slip: Slip, view: ConfigView) -> tuple[Plan, tuple[Decima
     return kept, tuple(usd for _, usd in known)
 
 
-def _most(target: Target, facts: Facts, at_ms: int, view: ConfigView) -> Decimal | None:
+def most_of(target: Target, facts: Facts, at_ms: int, view: ConfigView) -> Decimal | None:
+    """The most that an attempt at this target can cost; None: nobody can tell."""
     if facts.input_tokens_most is None:
         return None
     output = 0

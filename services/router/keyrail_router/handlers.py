@@ -22,13 +22,14 @@ from keyrail.contracts.frames import Fail, Kind
 from keyrail.contracts.slips import Facts, Plan, Slip
 from keyrail.keys.book import KeyBook
 from keyrail.telemetry import metrics
-from keyrail_router import policy, pools
+from keyrail_router import policy, pools, racing
 from keyrail_router.budgets import Budgets, Claim
 from keyrail_router.policy import Owner
 
 log = logging.getLogger(__name__)
 
 MOST_PLANS = 1_024
+RACER_PATIENCE_S = 0.25
 
 
 class RequestHandler:
@@ -104,6 +105,29 @@ class RequestHandler:
             self._budgets.release(planned)
 
     async def _forward(self, planned: Slip, body: bytes) -> None:
+        if racing.races(planned) and self._workers.any_alive("racer"):
+            await self._race(racing.ready(planned, body, self._view()), body)
+        else:
+            await self._call(planned, body)
+
+    async def _race(self, planned: Slip, body: bytes) -> None:
+        """To a racer; where none is there after all, the first target serves alone, the others after it."""
+        message = slips.pack(planned, body)
+
+        async def unraced() -> None:
+            assert planned.plan is not None
+            await self._call(planned.replace(plan=planned.plan.replace(race=None)), body)
+
+        async def to_any() -> None:
+            await self._forwarder.forward(subjects.RACES, message, unraced, patience_s=RACER_PATIENCE_S)
+
+        racer = self._workers.instead("racer", self._draw)
+        if racer is None:
+            await to_any()
+        else:
+            await self._forwarder.forward(subjects.race_to(racer), message, to_any, patience_s=0.0)
+
+    async def _call(self, planned: Slip, body: bytes) -> None:
         worker = self._workers.instead("provider-worker", self._draw)
         await self._forwarder.forward_to(
             subjects.call_to(worker) if worker is not None else None,

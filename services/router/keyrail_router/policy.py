@@ -8,6 +8,7 @@ from keyrail.config.allowed import allows, allows_targets
 from keyrail.contracts.config import ConfigView, RouteConfig, WeightedTarget
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts, Plan, Slip, Strategy, Target
+from keyrail_router import racing
 
 MAX_ALIASES = 8
 FIXED: frozenset[Strategy] = frozenset({"direct", "alias", "fallback"})
@@ -85,6 +86,7 @@ def _route(view: ConfigView, route: RouteConfig, asked: str, draw: float) -> Pla
         revision=view.revision,
         timeouts=route.timeouts,
         reference=route.reference or route.targets[0].target,
+        race=racing.of(route),
     )
 
 

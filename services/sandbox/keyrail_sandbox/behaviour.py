@@ -105,8 +105,8 @@ class Behaviour:
     """One answer's script. `size` counts content chunks or bytes; None means that nothing was asked.
 
     `stop_after` is the number of content chunks before the cut or the error. `flaky` N: of each N calls only
-    the last succeeds. `kind` is the error of a `refuse`. `strict`: unknown fields are a 400, or with
-    `detailed` a 422 where the dialect knows one.
+    the last succeeds. `seldom` N: of each N calls only the last waits or has the fault. `kind` is the error
+    of a `refuse`. `strict`: unknown fields are a 400, or with `detailed` a 422 where the dialect knows one.
     """
 
     content: Content = "echo"
@@ -119,6 +119,7 @@ class Behaviour:
     stall_s: float = 0.0
     slow_s: float = 0.0
     flaky: int | None = None
+    seldom: int | None = None
     reasoning: bool = False
     cached: bool = False
     metered: bool = False
@@ -183,6 +184,7 @@ _NUMBERED: dict[str, tuple[str, int, int, dict[str, Any]]] = {
     "chunks": ("size", 0, 1_000_000, {"content": "chunks"}),
     "bytes": ("size", 0, 64 * 1024 * 1024, {"content": "bytes"}),
     "flaky": ("flaky", 1, 1_000_000, {}),
+    "seldom": ("seldom", 1, 1_000_000, {}),
 }
 _NAMES = re.compile(r"(claude|gemini)-[a-z0-9.-]+")
 """Of models by which a gateway knows what they take. They do nothing here."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import msgspec
@@ -49,7 +50,10 @@ async def _answer(
     behaviour = parse(ask.model)
     if behaviour is None:
         return await Play(exchange, call, route.dialect).refuse(Refusal(kind="missing", model=ask.model))
-    turn = log.turn(ask.model) if behaviour.flaky or behaviour.metered else None
+    counts = behaviour.flaky or behaviour.seldom or behaviour.metered
+    turn = log.turn(ask.model) if counts else None
+    if behaviour.seldom and turn is not None and turn % behaviour.seldom:
+        behaviour = replace(behaviour, stall_s=0.0, slow_s=0.0, fault=None)
     return await Play(exchange, call, route.dialect, turn).answer(ask, behaviour)
 
 
