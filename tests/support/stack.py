@@ -22,7 +22,16 @@ from keyrail.http.admin import AdminClient
 from support.nats import free_port
 
 BIN = Path(sys.executable).parent
-SERVICES = ("nats-server", "cost-accounting", "control", "sandbox", "provider-worker", "router", "ingress")
+SERVICES = (
+    "nats-server",
+    "cost-accounting",
+    "control",
+    "sandbox",
+    "provider-worker",
+    "racer",
+    "router",
+    "ingress",
+)
 STARTS_WITHIN_S = 45.0
 
 

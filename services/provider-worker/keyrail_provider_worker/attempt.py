@@ -115,8 +115,8 @@ class Attempt:
         except Exception:  # the edge of one attempt: a bug must not leave its client without an answer
             log.exception("the attempt broke off", extra={"request_id": self.slip.request_id})
         finally:
-            if failure is None and self.place is not None:
-                await self.place.wait(self.slip.deadline_ms - now_ms())
+            if self.place is not None:
+                await self.place.settle(self.slip, failure, content_sent=self.content_sent)
             self._settle(failure)
             if self._kept is not None:
                 self._tools.contents.end(self._kept, self._started, self.slip.facts.dialect)

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
+from keyrail.contracts.base import now_ms
 from keyrail.contracts.events import Standing
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.signals import Cancel
@@ -20,6 +21,8 @@ LOST_RACE: Final = Failure(
     kind="cancelled", message="Another target won the race.", status=499, code="race_lost"
 )
 LONGEST_WAIT_S: Final = 120.0
+SOON_S: Final = 2.0
+"""Once content was sent the racer has decided, where the first content does."""
 REMEMBER_S: Final = 10.0
 """How long a verdict is remembered, for an attempt of the same contender that begins after it."""
 
@@ -46,13 +49,21 @@ class Place:
         """Whether the answer has ended and only the standing is missing."""
         return self._said is not None
 
-    async def wait(self, left_ms: int) -> None:
-        """Return once it is said, or nobody is expected to say it any more. A cancel ends the waiting too."""
-        if self.standing is not None:
+    async def settle(self, slip: Slip, failure: Failure | None, *, content_sent: bool) -> None:
+        """Return once it is said, or nobody is expected to say it any more. A cancel ends the waiting too.
+
+        Of an attempt that failed nobody says anything, unless it may have won before that.
+        """
+        longest = min(max((slip.deadline_ms - now_ms()) / 1000, 0.0), LONGEST_WAIT_S)
+        if failure is not None:
+            race = slip.plan.race if slip.plan is not None else None
+            decided = race is not None and race.mode in ("first", "hedge")
+            longest = SOON_S if content_sent and decided and failure.kind != "cancelled" else 0.0
+        if self.standing is not None or not longest:
             return
         self._said = asyncio.Event()
         try:
-            async with asyncio.timeout(min(max(left_ms / 1000, 0.0), LONGEST_WAIT_S)):
+            async with asyncio.timeout(longest):
                 await self._said.wait()
         except TimeoutError:
             return

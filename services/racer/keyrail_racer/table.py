@@ -27,7 +27,7 @@ from keyrail.contracts.slips import Slip
 from keyrail.telemetry import metrics
 from keyrail_racer.actions import Over, Say, Start, Tell, TellRouter
 from keyrail_racer.extra import Bucket, Buckets, Stake
-from keyrail_racer.race import Racing
+from keyrail_racer.race import Racing, Room
 
 log = logging.getLogger(__name__)
 
