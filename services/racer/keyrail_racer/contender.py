@@ -48,6 +48,7 @@ class Contender:
     spent: tuple[Spent, ...] = ()
     cost_usd: Decimal | None = None
     settled: bool = False
+    told: bool = False  # its worker knows whether it won
     unheard: bool = False  # no worker was there for it: nobody tells what it did cost, which is nothing
     silent_beats: int = 0
 

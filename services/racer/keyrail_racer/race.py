@@ -13,6 +13,7 @@ from decimal import Decimal
 
 from keyrail.contracts.base import Contract
 from keyrail.contracts.budgets import ZERO
+from keyrail.contracts.events import Standing
 from keyrail.contracts.failures import NO_WORKER, Failure
 from keyrail.contracts.frames import CONTENT, End, Fail, Frame, Kind, Taken
 from keyrail.contracts.signals import Cancel, HoldSettled
@@ -326,7 +327,7 @@ class Racing:
         self._say(Kind.FAIL, Fail(failure=failure, spent=spent))
         self._finish(outcome)
         for contender in self.contenders:
-            if not contender.settled and contender is not self.winner:
+            if not contender.settled:
                 self._tell(contender, "lost")
 
     def _finish(self, outcome: Outcome) -> None:
@@ -389,6 +390,7 @@ class Racing:
     def _lost(self, losers: list[Contender]) -> None:
         """These have lost; what they can cost stays set aside until it is known what they did."""
         self._losing += losers
+        self._restake()
         for one in losers:
             if one.settled:
                 self._settled(one)
@@ -398,8 +400,7 @@ class Racing:
         if contender in self._losing:
             self._losing.remove(contender)
             self._stake.lose(self._most(contender.place), contender.cost_usd)
-        if not self._losing or self.winner is None:
-            self._restake()
+        self._restake()
 
     def _cost(self) -> Decimal | None:
         """Of the whole request; None while somebody's cost is unknown."""
@@ -422,15 +423,16 @@ class Racing:
     def _say(self, kind: Kind, payload: bytes | Contract, flags: int = 0) -> None:
         self.actions.append(Say(kind, payload, flags))
 
-    def _tell(self, contender: Contender, standing: str, *, drain: bool | None = None) -> None:
-        if contender.worker is None:
-            return  # it is told once somebody takes it
+    def _tell(self, contender: Contender, standing: Standing, *, drain: bool | None = None) -> None:
+        if contender.worker is None or contender.told:
+            return  # whoever nobody has taken is told once somebody does
+        contender.told = True
         cancel = Cancel(
             request_id=self.slip.request_id,
             epoch=self.slip.epoch,
             hop=contender.slip.hop,
             reason="race",
-            standing="won" if standing == "won" else "lost",
+            standing=standing,
             drain=self.rule.drain if drain is None else drain,
         )
         self.actions.append(Tell(contender.worker, cancel))

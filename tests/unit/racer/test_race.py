@@ -123,19 +123,23 @@ class Field:
 
     _headed: set[int] = field(default_factory=set[int])
 
+    def most(self, cost: str | None) -> Decimal | None:
+        """No contender costs more than the most it can."""
+        return None if cost is None else min(Decimal(cost), *self.race.most_usd)
+
     def end(self, number: int, cost: str | None = "1", finish: str = "stop") -> None:
         last = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"%b"}]}\n\n' % finish.encode()
         self.hear(number, Kind.DATA, last + DONE, CONTENT)
-        self.hear(number, Kind.END, End(finish=finish, cost_usd=Decimal(cost) if cost is not None else None))
+        self.hear(number, Kind.END, End(finish=finish, cost_usd=self.most(cost)))
 
     def fail(self, number: int, why: Failure | None = None, cost: str | None = "0") -> None:
         why = why or failure()
         spent = Spent(
             attempt_id=f"a{number}",
             provider="p",
-            model=NAMES[number],
+            model=NAMES[number % 4],
             failure=why,
-            cost_usd=Decimal(cost) if cost is not None else None,
+            cost_usd=self.most(cost),
         )
         self.hear(number, Kind.FAIL, Fail(failure=why, spent=(spent,)))
 
