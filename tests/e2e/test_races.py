@@ -78,7 +78,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
         route(
             "seldom",
             RaceRule(mode="hedge", delay_s=0.15),
-            "sandbox/echo+stall-1500ms+seldom-50",
+            "sandbox/echo+stall-3s+seldom-50",
             "sandbox/echo",
         ),
     ]
@@ -130,7 +130,7 @@ async def raced(stack: Stack, number: int, seed: int, at_once: int = 8) -> tuple
         attempts = [row for row in rows.values() if row["request_id"] == request_id]
         check(answer, attempts)
         won += answer.is_success
-        delays += closing(attempts, calls)
+        delays += closing(answer, attempts, calls)
     return won, delays
 
 
@@ -153,17 +153,21 @@ def check(answer: httpx.Response, attempts: list[dict[str, Any]]) -> None:
         assert row["status"] in ("ok", "cancelled", "failed"), told
 
 
-def closing(attempts: list[dict[str, Any]], calls: dict[str, dict[str, Any]]) -> list[float]:
-    """Milliseconds from the winner's deciding moment until each cancelled loser's call was over."""
+def closing(
+    answer: httpx.Response, attempts: list[dict[str, Any]], calls: dict[str, dict[str, Any]]
+) -> list[float]:
+    """Milliseconds from the deciding moment until each cancelled loser's call was over at the provider."""
     winner = next((row for row in attempts if row["standing"] == "won"), None)
+    if winner is None:
+        return []
+    by_content = answer.headers["x-keyrail-race"].startswith(("mode=first;", "mode=hedge;"))
+    decided = ms(winner["started_at"]) + (winner["first_content_ms"] if by_content else winner["duration_ms"])
     found: list[float] = []
     for row in attempts:
         call = calls.get(row["attempt_id"])
-        if winner is None or row["standing"] != "lost" or call is None or row["status"] != "cancelled":
-            continue
-        assert call["state"] != "running", row
-        decided = ms(winner["settled_at"])
-        found.append(call["ended_ms"] - decided)
+        if row["standing"] == "lost" and row["status"] == "cancelled" and call is not None:
+            assert call["state"] != "running", row
+            found.append(call["ended_ms"] - max(decided, ms(row["started_at"])))
     return found
 
 
@@ -279,8 +283,8 @@ async def test_hedging_halves_the_slowest_hundredth_at_few_extra_attempts(stack:
     taken, after = await hedged(stack, 500)
     p99 = statistics.quantiles(taken, n=100)[98]
     extra = (after - before) / 500 - 1
-    print(f"p99 {p99:.3f} s where the provider's is 1.5 s, {extra:.1%} extra attempts")
-    assert p99 < 0.75
+    print(f"p99 {p99:.3f} s where the provider's is 3 s, {extra:.1%} extra attempts")
+    assert p99 < 1.5
     assert extra <= 0.06
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.slips import Facts
-from keyrail.contracts.usage import Usage
+from keyrail.contracts.usage import Basis, Usage
 from keyrail.providers import registry
 from keyrail.providers.base import Cancelled
-
-Basis = Literal["exact", "estimated", "assumed_full"]
 
 
 def on_cancel(provider: str, *, stream: bool) -> Cancelled:

@@ -131,3 +131,10 @@ async def test_flaky_succeeds_with_the_last_of_each_n_calls(http: httpx.AsyncCli
 
 async def test_faults_combine_with_delays(http: httpx.AsyncClient) -> None:
     assert _contents(await _broken(http, "cut-2+slow-1ms+stall-1ms", stream=True)) == ["", "one", " two"]
+
+
+async def test_seldom_fails_with_the_last_of_each_n_calls_alone(http: httpx.AsyncClient) -> None:
+    model = "status-503+seldom-3"  # a name of this test's own: the counter goes by name
+    body = {"model": model, "messages": [{"role": "user", "content": "hi"}]}
+    answers = [await http.post("/v1/chat/completions", json=body) for _ in range(6)]
+    assert [answer.status_code for answer in answers] == [200, 200, 503, 200, 200, 503]

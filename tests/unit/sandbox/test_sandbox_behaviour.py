@@ -31,6 +31,7 @@ def test_every_listed_name_exists(model: str) -> None:
         ("error-200+after-3", Behaviour(fault="error", stop_after=3)),
         ("bytes-1024", Behaviour(content="bytes", size=1024)),
         ("flaky-3+no-done", Behaviour(flaky=3, no_done=True)),
+        ("echo+stall-2s+seldom-50", Behaviour(stall_s=2.0, seldom=50)),
         ("tools+crlf+keepalive", Behaviour(content="tools", crlf=True, keepalive=True)),
         ("reasoning+cached+split-utf8", Behaviour(reasoning=True, cached=True, split_utf8=True)),
     ],
