@@ -288,21 +288,32 @@ async def test_hedging_halves_the_slowest_hundredth_at_few_extra_attempts(stack:
     assert extra <= 0.06
 
 
-async def test_a_racer_that_is_killed_costs_no_client_its_answer(stack: Stack) -> None:
-    """Its requests had no content yet: ingress gives them out again, and their contenders are cancelled."""
+async def killed(stack: Stack, *services: str) -> None:
+    """Kill one of each while contenders run that have said nothing yet: every client is served."""
+    before = len([row for row in await stack.attempts() if row["route"] == "killed"])
     async with stack.http() as client:
-        stuck = [
-            asyncio.create_task(client.post("/v1/chat/completions", json=chat("killed", stream=True)))
-            for _ in range(6)
-        ]
-        while len([r for r in await stack.attempts() if r["route"] == "killed"]) < 12:
+        body = chat("killed", stream=True)
+        asking = [asyncio.create_task(client.post("/v1/chat/completions", json=body)) for _ in range(6)]
+        while len([r for r in await stack.attempts() if r["route"] == "killed"]) < before + 12:
             await asyncio.sleep(0.1)
-        pid = stack.signal("racer", signal.SIGKILL)
-        answers = await asyncio.gather(*stuck)
-    assert all(words(answer) == TEN_WORDS for answer in answers)
-    await stack.replaced("racer", pid)
+        pids = [(service, stack.signal(service, signal.SIGKILL)) for service in services]
+        answers = await asyncio.gather(*asking)
+    assert [words(answer) for answer in answers] == [TEN_WORDS] * 6
+    for service, pid in pids:
+        await stack.replaced(service, pid)
     rows = await stack.all_settled(())
     for answer in answers:
         mine = [r for r in rows.values() if r["request_id"] == answer.headers["x-keyrail-request-id"]]
         assert sum(row["standing"] == "won" for row in mine) == 1
         assert all(row["status"] in ("ok", "cancelled", "lost") for row in mine)
+
+
+async def test_a_racer_that_is_killed_costs_no_client_its_answer(stack: Stack) -> None:
+    """Ingress gives its requests out again, and their contenders are cancelled."""
+    await killed(stack, "racer")
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(180)
+async def test_a_racer_and_a_worker_that_are_killed_cost_no_client_its_answer(stack: Stack) -> None:
+    await killed(stack, "racer", "provider-worker")
