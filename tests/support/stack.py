@@ -23,7 +23,16 @@ from support import command_server
 from support.nats import free_port
 
 BIN = Path(sys.executable).parent
-SERVICES = ("nats-server", "cost-accounting", "control", "sandbox", "provider-worker", "router", "ingress")
+SERVICES = (
+    "nats-server",
+    "cost-accounting",
+    "control",
+    "sandbox",
+    "provider-worker",
+    "racer",
+    "router",
+    "ingress",
+)
 STARTS_WITHIN_S = 75.0
 
 

@@ -21,10 +21,13 @@ class Reply:
         self._epoch = slip.epoch
         self._hop = slip.hop
         self.sequence = 0
+        self.muted = False  # nobody reads the answer any more: its bytes stay here, its end is told
         self._held: list[bytes] = []
 
     def hold(self, kind: Kind, payload: Contract | bytes, flags: int = 0) -> None:
         """Add a frame that leaves together with the next one sent."""
+        if self.muted and kind == Kind.DATA:
+            return
         data = payload if isinstance(payload, bytes) else payload.encode()
         self._held.append(frames.encode(kind, self._epoch, self._hop, self.sequence, data, flags))
         self.sequence += 1
@@ -37,4 +40,6 @@ class Reply:
             return
         self.hold(kind, payload, flags)
         held, self._held = self._held, []
+        if not held:
+            return
         await self._bus.publish(self._inbox, b"".join(held) if len(held) > 1 else held[0])

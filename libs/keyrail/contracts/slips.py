@@ -29,6 +29,11 @@ Role = Literal["serve", "race", "hedge", "continue"]
 """What an attempt is made for: to serve alone, to race from the start, to race after a delay, or to go on
 with
 an answer that another attempt began."""
+RACING: frozenset[Role] = frozenset({"race", "hedge"})
+"""Roles of attempts that somebody else may win against: see signals.Cancel.standing."""
+RACE_HOPS = 16
+"""Each contender of a race has so many hops of its own, for keys that are refused: its first one is a
+multiple of it."""
 CacheMode = Literal["off", "on", "read", "write"]
 
 
@@ -202,6 +207,7 @@ class Slip(Contract, frozen=True, kw_only=True):
     head_sent: bool = False  # the client already has a status line: a late failure is an event, not a status
     role: Role = "serve"
     rounds: tuple[int, ...] = ()  # how many attempts were spent when the plan was begun again, each time
+    before: int = 0  # attempts of its race that were started before it
 
     @property
     def target(self) -> Target:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 
 from keyrail.contracts.base import Contract
 
+Basis = Literal["exact", "estimated", "assumed_full"]
+
 
 class Usage(Contract, frozen=True, kw_only=True):
     """Tokens of one attempt. None is unknown, never zero.
@@ -54,4 +56,4 @@ class Price(Contract, frozen=True, kw_only=True):
     version: str | None = None
     uncached_usd: Decimal | None = None
     reference_usd: Decimal | None = None
-    basis: Literal["exact", "estimated", "assumed_full"] | None = None
+    basis: Basis | None = None

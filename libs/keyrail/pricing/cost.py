@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from keyrail.contracts.config import ConfigView, ModelPrice, ProviderConfig
-from keyrail.contracts.usage import Price, Usage
+from keyrail.contracts.usage import Basis, Price, Usage
 from keyrail.pricing import catalogue, media
 from keyrail.pricing.rates import Rates, flat, rates
 from keyrail.pricing.reported import reported
@@ -50,17 +50,32 @@ def price(
 
 
 def compared(
-    provider: str, model: str, usage: Usage, at_ms: int, view: ConfigView, reference: str | None
+    provider: str,
+    model: str,
+    usage: Usage,
+    at_ms: int,
+    view: ConfigView,
+    reference: str | None,
+    basis: Basis | None = None,
 ) -> Price:
-    """As `price` under a configuration, with `reference_usd`. `reference`: "provider/model", None: none."""
+    """As `price` under a configuration, with `reference_usd`. `reference`: "provider/model", None: none.
+
+    `basis`: of these counts, where the cost is known.
+    """
     paid = price(provider, model, usage, at_ms, view.providers.get(provider), view.revision)
+    if paid.cost_usd is None:
+        basis = None
     if reference is None:
-        return paid
+        return paid if basis is None else _on(paid, None, basis)
     other, _, there = reference.partition("/")
     if other == provider and there == model:
         reference_usd = paid.cost_usd
     else:
         reference_usd = elsewhere(reference, provider, usage, at_ms, view.providers.get(other))
+    return _on(paid, reference_usd, basis)
+
+
+def _on(paid: Price, reference_usd: Decimal | None, basis: Basis | None) -> Price:
     # Not `replace`, which takes three times as long.
     return Price(
         cost_usd=paid.cost_usd,
@@ -68,6 +83,7 @@ def compared(
         version=paid.version,
         uncached_usd=paid.uncached_usd,
         reference_usd=reference_usd,
+        basis=basis,
     )
 
 

@@ -42,6 +42,14 @@ BUDGET_ALERTS = Counter("keyrail_budget_alerts", "Alerts on budgets", ["kind"])
 BUDGET_HOLDS = Gauge("keyrail_budget_holds", "Requests that money is held for")
 # Counter: changes of the documents of budgets, by outcome (changed, same, failed).
 BUDGET_CHANGES = Counter("keyrail_budget_changes", "Changes of documents of budgets", ["outcome"])
+# Counter: races, by mode and outcome ("won", "failed", "broken" after the winner's first part, "cancelled").
+RACES = Counter("keyrail_races", "Races", ["mode", "outcome"])
+# Gauge: races under way at this racer, those whose losers have not ended yet too.
+RACES_IN_FLIGHT = Gauge("keyrail_races_in_flight", "Races under way")
+# Counter: contenders started, by role (race, hedge).
+RACE_CONTENDERS = Counter("keyrail_race_contenders", "Contenders of races", ["role"])
+# Counter: contenders not started because the route's budget for losers, or the request's hold, did not pay.
+RACES_UNPAID = Counter("keyrail_race_unpaid", "Contenders that nothing paid for", ["mode"])
 # Counter: upstream attempts, by provider and how they ended.
 ATTEMPTS = Counter("keyrail_upstream_attempts", "Upstream attempts", ["provider", "outcome"])
 # Histogram: seconds to the provider's first byte.

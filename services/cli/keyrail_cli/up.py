@@ -19,7 +19,7 @@ def register(commands: Commands) -> None:
         action="append",
         default=[],
         metavar="SERVICE=N",
-        help="run N instances of ingress, router or provider-worker; may be repeated",
+        help="run N instances of ingress, router, racer or provider-worker; may be repeated",
     )
     parser.add_json("each line that is said")
     parser.set_defaults(run=run)

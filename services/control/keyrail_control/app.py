@@ -46,7 +46,7 @@ class Control:
         self._look_s = look_s
         writer = self._writer = stores.writer(settings)
         self._heart = Heart(bus)
-        self._hearing = Hearing(bus, ("ingress", "router", "provider-worker", "cost-accounting"))
+        self._hearing = Hearing(bus, ("ingress", "router", "racer", "provider-worker", "cost-accounting"))
         self._leaving = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
         questions = Questions(bus)

@@ -29,8 +29,8 @@ OVER_ATTEMPTS: Final = {
     "unknown_cost_attempts": "countIf(isNull(a.cost_usd))",
     "estimated_attempts": "countIf(a.estimated)",
     "estimated_usd": _usd("a.estimated"),
-    "failed_usd": _usd("a.status NOT IN ('ok', 'running')"),
-    "retried_usd": _usd("a.number > 1"),
+    "failed_usd": _usd("a.status NOT IN ('ok', 'running') OR ifNull(a.standing = 'lost', 0)"),
+    "retried_usd": _usd("a.number > 1 AND a.role NOT IN ('race', 'hedge')"),
     "cache_saved_usd": "ifNull(sum(a.uncached_usd - a.cost_usd), 0)",
     "routing_saved_usd": "ifNull(sum(a.reference_usd - a.cost_usd), 0)",
 }

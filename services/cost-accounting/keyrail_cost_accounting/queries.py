@@ -48,7 +48,7 @@ a.provider_key_id AS provider_key_id, a.stream AS stream,
 concat(replaceOne(toString(a.started_at), ' ', 'T'), 'Z') AS started_at,
 concat(replaceOne(toString(a.settled_at), ' ', 'T'), 'Z') AS settled_at,
 a.first_byte_ms AS first_byte_ms, a.first_content_ms AS first_content_ms, a.duration_ms AS duration_ms,
-a.worker AS worker
+a.worker AS worker, a.role AS role, a.standing AS standing, a.basis AS basis
 """
 
 REQUEST = """

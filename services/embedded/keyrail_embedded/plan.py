@@ -12,9 +12,18 @@ from keyrail_embedded.children import Spec
 from keyrail_embedded.home import Home
 
 _BOUND = (sys.executable, "-I", "-S", str(Path(__file__).with_name("bound.py")))
-STOP_ORDER = ("ingress", "control", "router", "provider-worker", "cost-accounting", "nats-server", "sandbox")
+STOP_ORDER = (
+    "ingress",
+    "control",
+    "router",
+    "racer",
+    "provider-worker",
+    "cost-accounting",
+    "nats-server",
+    "sandbox",
+)
 TLS_VARIABLES = ("KEYRAIL_TLS_CERT_FILE", "KEYRAIL_TLS_KEY_FILE")
-SCALABLE = ("ingress", "router", "provider-worker")
+SCALABLE = ("ingress", "router", "racer", "provider-worker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +109,7 @@ def services(
     ingress: dict[str, str] = dict(zip(TLS_VARIABLES, map(str, places.tls or ()), strict=False))
     scaled = {
         "provider-worker": spec("provider-worker", reads),
+        "racer": spec("racer", {}),
         "router": spec("router", {}),
         "ingress": spec("ingress", ingress, fd=places.ingress_fd),
     }

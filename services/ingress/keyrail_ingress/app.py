@@ -35,7 +35,7 @@ class Ingress:
     def __init__(self, bus: Bus, settings: IngressSettings, certificate: Certificate | None = None) -> None:
         self._bus = bus
         self._changed = asyncio.Event()
-        self._hearing = Hearing(bus, ("router", "provider-worker", "ingress"), self._changed.set)
+        self._hearing = Hearing(bus, ("router", "provider-worker", "racer", "ingress"), self._changed.set)
         self._limiter = Limiter(Documents(bus, streams.LIMITS.name), bus.instance, self._hearing)
         self._views = Views(self._limiter.lease)
         self._heart = Heart(bus)

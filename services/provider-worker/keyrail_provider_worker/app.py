@@ -40,7 +40,7 @@ class ProviderWorker:
         self._view = ConfigView()
         self._events = EventPublisher(bus, subjects.EVENT_ATTEMPT)
         self._upstream = Upstream()
-        self._hearing = Hearing(bus, ("ingress",))
+        self._hearing = Hearing(bus, ("ingress", "racer"))
         self._forwarder = Forwarder(bus)
         store = self._store = stores.reader(settings)
         self._book = KeyBook()

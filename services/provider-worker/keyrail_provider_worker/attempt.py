@@ -19,14 +19,14 @@ from keyrail.contracts.config import ConfigView, ProviderConfig
 from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, End, Kind, Taken
-from keyrail.contracts.slips import Slip
+from keyrail.contracts.slips import RACING, Slip
 from keyrail.contracts.usage import Price
 from keyrail.dialects import ways
 from keyrail.dialects.continuing import Continuation, Recorder
 from keyrail.http.upstream import NotWritten, Upstream
 from keyrail.keys.outage import KEY_REFUSED
 from keyrail.telemetry import metrics
-from keyrail_provider_worker import asking, fallback, midstream, render, settle
+from keyrail_provider_worker import asking, billing, fallback, midstream, render, settle
 from keyrail_provider_worker.asking import Prepared
 from keyrail_provider_worker.breakers import Breakers
 from keyrail_provider_worker.call import Call
@@ -34,6 +34,7 @@ from keyrail_provider_worker.contents import Contents, Kept, KeptReply
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.settle import Course
+from keyrail_provider_worker.standing import LOST_RACE, Place
 from keyrail_provider_worker.windows import Windows
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ LEDGER_AWAY = Failure(
     code="ledger_unavailable",
     retry_after_s=1,
 )
+CANCELLED = Failure(kind="cancelled", message="The request was cancelled.", status=499)
 BROKEN_OFF = Failure(kind="internal", message="The attempt broke off.", status=500)
 
 
@@ -98,6 +100,7 @@ class Attempt:
         self._dropped: tuple[str, ...] = ()
         self._task: asyncio.Task[object] | None = None
         self._took_too_long = False
+        self.place = Place() if slip.role in RACING else None
 
     @property
     def content_sent(self) -> bool:
@@ -122,13 +125,16 @@ class Attempt:
         try:
             failure = await self._run()
         except asyncio.CancelledError:
-            failure = Failure(kind="cancelled", message="The request was cancelled.", status=499)
+            lost = self.place is not None and self.place.standing == "lost"
+            failure = LOST_RACE if lost else CANCELLED
         except BusError as error:
             log.warning("the answer could not be sent on", extra={"error": type(error).__name__})
             failure = Failure(kind="cancelled", message="The way to the client is closed.", status=499)
         except Exception:  # the edge of one attempt: a bug must not leave its client without an answer
             log.exception("the attempt broke off", extra={"request_id": self.slip.request_id})
         finally:
+            if self.place is not None:
+                await self.place.settle(self.slip, failure, content_sent=self.content_sent)
             self._settle(failure)
             if self._kept is not None:
                 self._tools.contents.end(self._kept, self._started, self.slip.facts.dialect)
@@ -242,7 +248,7 @@ class Attempt:
     async def _answer(self) -> None:
         """The rest of a whole answer: its price, its head, its end."""
         assert self._started is not None
-        self._price = self._paid(self._started)
+        self._price = self._paid(self._started, None)
         cost = render.total(self.slip, self._price.cost_usd)
         body = self._call.answer
         if body is not None:
@@ -260,10 +266,16 @@ class Attempt:
         )
         await self.reply.send(Kind.END, end)
 
-    def _paid(self, started: AttemptStarted) -> Price:
-        if self.slip.facts.operation == "count_tokens":
+    def _paid(self, started: AttemptStarted, failure: Failure | None) -> Price:
+        course, facts = self._course, self.slip.facts
+        if facts.operation == "count_tokens":
             return settle.NOT_BILLED
-        return settle.price(started, self._course, self._view)
+        if failure is None and not course.usage.estimated:
+            return settle.price(started, course, self._view)
+        usage, basis = billing.billed(course.usage, failure, facts, started.provider)
+        if usage is None:
+            return settle.NOT_BILLED if not settle.billable(course) else Price()
+        return settle.price(started, course, self._view, usage, basis)
 
     def _settle(self, failure: Failure | None) -> None:
         provider = self._target.provider
@@ -276,9 +288,10 @@ class Attempt:
         else:
             self._tools.breakers.failed(self._target, failure, self.began_ms)
             self._tools.windows.refused(self.slip, self.key_id, failure)
-        paid = self._price or self._paid(self._started)
+        paid = self._price or self._paid(self._started, failure)
         self.cost_usd = paid.cost_usd
-        self._tools.events.post(settle.settled(self._started, self._course, failure, paid))
+        standing = self.place.standing if self.place is not None else None
+        self._tools.events.post(settle.settled(self._started, self._course, failure, paid, standing))
         _count(provider, self._course, paid.cost_usd)
         if failure is not None:
             log.info(
@@ -318,10 +331,10 @@ class Attempt:
         more: dict[str, object] = {"received_ms": slip.received_ms}
         if slip.hold is not None:
             more |= {"router": slip.hold.router, "held_usd": slip.hold.most[slip.position]}
+        if slip.spent or slip.before:
+            more["number"] = 1 + slip.before + sum(each.attempt_id is not None for each in slip.spent)
         if slip.role != "serve":
             more["role"] = slip.role
-        if slip.spent:
-            more["number"] = 1 + sum(each.attempt_id is not None for each in slip.spent)
         if (reference := slip.plan.reference) is not None:
             more["reference"] = f"{reference.provider}/{reference.model}"
         return started.replace(**more)

@@ -195,10 +195,12 @@ class Call:
             self._quiet()
         self._send_head()
         self.content_sent = True
-        if self._relay is not None and self._relay.done and len(out) <= CHUNK:
-            self._reply.hold(Kind.DATA, out, CONTENT)  # leaves together with the end
+        relay = self._relay
+        flags = 0 if relay is not None and not relay.content else CONTENT  # a whole answer may be empty
+        if relay is not None and relay.done and len(out) <= CHUNK:
+            self._reply.hold(Kind.DATA, out, flags)  # leaves together with the end
         else:
-            await self._reply.send(Kind.DATA, out, CONTENT)
+            await self._reply.send(Kind.DATA, out, flags)
 
     def _send_head(self) -> None:
         if not self.head_sent:

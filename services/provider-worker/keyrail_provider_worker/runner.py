@@ -19,8 +19,8 @@ from keyrail.contracts.base import now_ms
 from keyrail.contracts.budgets import ZERO
 from keyrail.contracts.failures import NO_WORKER, OVERLOADED, Failure
 from keyrail.contracts.frames import Fail, Kind, Passed
-from keyrail.contracts.signals import Cancel
-from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
+from keyrail.contracts.signals import Cancel, contender
+from keyrail.contracts.slips import RACING, TAKE_BY_MS, Slip, Spent
 from keyrail.dialects.continuing import Continuation
 from keyrail.routing.extra import ExtraBudget
 from keyrail.telemetry import metrics
@@ -28,6 +28,7 @@ from keyrail_provider_worker import fallback, midstream, retrying, settle
 from keyrail_provider_worker.attempt import Attempt, Tools
 from keyrail_provider_worker.retrying import Again
 from keyrail_provider_worker.settlements import Settlements
+from keyrail_provider_worker.standing import LOST_RACE, Verdicts
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class Runner:
         self._extra = ExtraBudget()
         self._running: dict[str, tuple[Attempt, asyncio.Task[None]]] = {}
         self._cancelled: dict[str, tuple[int, int]] = {}
+        self._verdicts = Verdicts()
         self._reconnected_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -75,7 +77,7 @@ class Runner:
         """For the heartbeat: what was sent for each attempt that runs for a second or more."""
         before = now_ms() - 1000
         return {
-            attempt.slip.request_id: (attempt.slip.epoch, attempt.slip.hop, attempt.reply.sequence - 1)
+            _stream_key(attempt.slip): (attempt.slip.epoch, attempt.slip.hop, attempt.reply.sequence - 1)
             for attempt, _ in self._running.values()
             if attempt.began_ms <= before
         }
@@ -103,8 +105,11 @@ class Runner:
             return
         if not slip.spent and slip.role == "serve":
             self._extra.earn(slip.tenant)
-        attempt = Attempt(slip, body, self._tools, continuation)
         assert self._loop is not None
+        if slip.role in RACING and self._verdicts.lost(slip):
+            self._loop.create_task(self._send_fail(slip, LOST_RACE))
+            return
+        attempt = Attempt(slip, body, self._tools, continuation)
         task = self._loop.create_task(self._run(attempt, body))
         self._running[attempt.id] = (attempt, task)
         metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
@@ -117,6 +122,9 @@ class Runner:
             cancel = Cancel.decode(msg.data)
         except ValueError:
             log.error("a cancel could not be read")
+            return
+        if cancel.standing is not None:
+            self._verdicts.tell(cancel, self._running.values())
             return
         upto = (cancel.epoch, cancel.hop)
         self._cancelled[cancel.request_id] = upto
@@ -180,6 +188,8 @@ class Runner:
         assert slip.plan is not None
         if attempt.content_sent and attempt.continuation is None:
             return None
+        if attempt.place is not None and attempt.place.standing == "lost":
+            return None
         closed: set[int] = set()
         for position in fallback.in_question(slip, spent):
             target = slip.plan.targets[position]
@@ -242,6 +252,10 @@ class Runner:
 
     async def _on_reconnect(self) -> None:
         self._reconnected_at = time.monotonic()
+
+
+def _stream_key(slip: Slip) -> str:
+    return contender(slip.request_id, slip.hop) if slip.role in RACING else slip.request_id
 
 
 def _spent(attempt: Attempt, failure: Failure | None) -> Spent | None:

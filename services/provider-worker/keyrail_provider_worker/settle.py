@@ -7,14 +7,14 @@ from decimal import Decimal
 
 from keyrail.contracts.base import now_ms
 from keyrail.contracts.config import ConfigView
-from keyrail.contracts.events import AttemptSettled, AttemptStarted, AttemptStatus
+from keyrail.contracts.events import AttemptSettled, AttemptStarted, AttemptStatus, Standing
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.signals import HoldSettled
-from keyrail.contracts.slips import Slip
-from keyrail.contracts.usage import Price, Usage
+from keyrail.contracts.slips import RACING, Slip
+from keyrail.contracts.usage import Basis, Price, Usage
 from keyrail.pricing import cost
 
-NOT_BILLED = Price(cost_usd=Decimal(0), source="not-billed")
+NOT_BILLED = Price(cost_usd=Decimal(0), source="not-billed", basis="exact")
 """No request was written, or the provider answered with an error status: nobody bills these."""
 
 
@@ -31,20 +31,38 @@ class Course:
     usage: Usage = Usage()  # noqa: RUF009 - frozen
 
 
-def price(started: AttemptStarted, course: Course, view: ConfigView) -> Price:
+def price(
+    started: AttemptStarted,
+    course: Course,
+    view: ConfigView,
+    usage: Usage | None = None,
+    basis: Basis = "exact",
+) -> Price:
     """What the attempt cost: nothing when nobody bills it, unknown when nobody can say.
 
-    `view`: the configuration that it was made under, where the operator's prices are.
+    `view`: the configuration that it was made under, where the operator's prices are. `usage`: what counts
+    instead of the course's own, on this `basis`.
     """
-    billed = course.written and (course.http_status is None or course.http_status < 400)
-    if not billed:
+    if not billable(course):
         return NOT_BILLED
+    counted = course.usage if usage is None else usage
     return cost.compared(
-        started.provider, started.model, course.usage, started.started_ms, view, started.reference
+        started.provider, started.model, counted, started.started_ms, view, started.reference, basis
     )
 
 
-def settled(started: AttemptStarted, course: Course, failure: Failure | None, paid: Price) -> AttemptSettled:
+def billable(course: Course) -> bool:
+    """Whether the provider may bill it: the request was written, and not refused with an error status."""
+    return course.written and (course.http_status is None or course.http_status < 400)
+
+
+def settled(
+    started: AttemptStarted,
+    course: Course,
+    failure: Failure | None,
+    paid: Price,
+    standing: Standing | None = None,
+) -> AttemptSettled:
     """The event. `failure` None: the attempt succeeded."""
     now = now_ms()
     return AttemptSettled(
@@ -61,11 +79,15 @@ def settled(started: AttemptStarted, course: Course, failure: Failure | None, pa
         first_content_ms=course.first_content_ms,
         duration_ms=max(0, now - started.started_ms),
         settled_ms=now,
+        standing=standing,
     )
 
 
 def hold_settled(slip: Slip, cost_usd: Decimal | None, *, final: bool) -> HoldSettled | None:
-    """What the router that holds money for this slip is told of its attempt; None when nobody does."""
+    """What the router that holds money for this slip is told of its attempt; None when nobody does.
+
+    Of a race, only its racer knows which message is the last.
+    """
     if slip.hold is None:
         return None
     return HoldSettled(
@@ -74,7 +96,7 @@ def hold_settled(slip: Slip, cost_usd: Decimal | None, *, final: bool) -> HoldSe
         hop=slip.hop,
         cost_usd=cost_usd,
         held_usd=slip.hold.most[slip.position],
-        final=final,
+        final=final and slip.role not in RACING,
     )
 
 

@@ -34,7 +34,7 @@ class Router:
         self._heart = Heart(bus)
         self._forwarder = Forwarder(bus)
         self._config = KvView(bus, streams.CONFIG.name, self._on_config)
-        self._hearing = Hearing(bus, ("provider-worker",))
+        self._hearing = Hearing(bus, ("provider-worker", "racer"))
         book = KeyBook()
         self._keys = KvView(bus, streams.KEYS.name, book.put_record, book.drop_record)
         self._outages = KvView(bus, streams.KEY_HEALTH.name, book.put_health, book.drop_health)

@@ -23,11 +23,14 @@ from keyrail.contracts.frames import Fail, Kind
 from keyrail.contracts.slips import Slip
 from keyrail.routing.decide import Decision
 from keyrail.telemetry import metrics
+from keyrail_router import racing
 from keyrail_router.budgets import Budgets, Claim
 from keyrail_router.decisions import Decisions
 from keyrail_router.planner import Planner
 
 log = logging.getLogger(__name__)
+
+RACER_PATIENCE_S = 0.25
 
 
 @dataclass(slots=True)
@@ -136,6 +139,29 @@ class RequestHandler:
         await self._fail(request.slip, failure)
 
     async def _forward(self, planned: Slip, body: bytes) -> None:
+        if racing.races(planned) and self._workers.any_alive("racer"):
+            await self._race(racing.ready(planned, body, self._view()), body)
+        else:
+            await self._call(planned, body)
+
+    async def _race(self, planned: Slip, body: bytes) -> None:
+        """To a racer; where none is there after all, the first target serves alone, the others after it."""
+        message = slips.pack(planned, body)
+
+        async def unraced() -> None:
+            assert planned.plan is not None
+            await self._call(planned.replace(plan=planned.plan.replace(race=None)), body)
+
+        async def to_any() -> None:
+            await self._forwarder.forward(subjects.RACES, message, unraced, patience_s=RACER_PATIENCE_S)
+
+        racer = self._workers.instead("racer", self._draw)
+        if racer is None:
+            await to_any()
+        else:
+            await self._forwarder.forward(subjects.race_to(racer), message, to_any, patience_s=0.0)
+
+    async def _call(self, planned: Slip, body: bytes) -> None:
         worker = self._workers.instead("provider-worker", self._draw)
         await self._forwarder.forward_to(
             subjects.call_to(worker) if worker is not None else None,

@@ -25,7 +25,7 @@ class _Held:
     hard: tuple[Account, ...]
     soft: tuple[Account, ...]
     hops: set[int] = field(default_factory=set[int])
-    last_hop: int | None = None
+    messages: int | None = None  # how many there are in all, once that is known
 
 
 @dataclass(slots=True)
@@ -77,8 +77,8 @@ class Holds:
             if told.held_usd is not None and cost > told.held_usd:
                 self.overruns += 1
         if told.final:
-            held.last_hop = told.hop
-        if held.last_hop is not None and len(held.hops) > held.last_hop:
+            held.messages = told.attempts if told.attempts is not None else told.hop + 1
+        if held.messages is not None and len(held.hops) >= held.messages:
             self._close(told.request_id, request, told.epoch)
         return True
 

@@ -35,6 +35,9 @@ async def ignore(msg: Msg) -> None:
         ("provider-worker", "$JS.API.STREAM.DELETE.KEYRAIL_EVENTS"),
         ("cost-accounting", subjects.EVENT_ATTEMPT),
         ("control", subjects.call("openai")),
+        ("racer", subjects.EVENT_ATTEMPT),
+        ("racer", subjects.REQUEST),
+        ("racer", "$KV.keyrail_budgets.x"),
     ],
 )
 async def test_a_service_may_not_publish_what_is_not_its_own(
@@ -56,6 +59,9 @@ async def test_a_service_may_not_publish_what_is_not_its_own(
         ("provider-worker", subjects.CALLS, ""),
         ("ingress", subjects.CALLS, "provider-worker"),
         ("cost-accounting", subjects.CALLS, ""),
+        ("racer", subjects.CALLS, "provider-worker"),
+        ("racer", subjects.RACES, ""),
+        ("provider-worker", "_INBOX_racer.>", ""),
     ],
 )
 async def test_a_service_may_not_listen_to_what_is_not_its_own(

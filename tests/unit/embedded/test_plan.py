@@ -33,3 +33,10 @@ def test_nats_server_is_started_with_the_runtime_that_was_planned(tmp_path: Path
     spec = plan.nats_server(Home(tmp_path), places, {"PATH": "/bin"})
     assert spec.environment["PATH"] == "/bin"
     assert {"GOMAXPROCS", "GOGC", "GOMEMLIMIT"} <= spec.environment.keys()
+
+
+def test_racers_stop_before_the_workers_whose_answers_they_pass_on() -> None:
+    order = plan.STOP_ORDER
+    assert order.index("ingress") < order.index("router") < order.index("racer")
+    assert order.index("racer") < order.index("provider-worker")
+    assert "racer" in plan.SCALABLE

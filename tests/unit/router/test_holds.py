@@ -88,3 +88,13 @@ def test_a_request_that_nobody_knows_any_more_is_closed_in_vain() -> None:
     holds, hard, _ = held()
     holds.close("other", ONE)
     assert (hard.held, hard.spent) == (3, ZERO)
+
+
+def test_a_race_is_over_once_as_many_have_been_told_as_its_racer_says() -> None:
+    holds, hard, _ = held()
+    assert holds.settle(settled(ONE, hop=0, final=False))
+    assert holds.settle(settled(ZERO, hop=32).replace(attempts=3))
+    assert len(holds) == 1, "one contender is still to be heard of"
+    assert holds.settle(settled(ONE / 2, hop=16, final=False))
+    assert len(holds) == 0
+    assert (hard.held, hard.spent) == (0, ONE + ONE / 2)

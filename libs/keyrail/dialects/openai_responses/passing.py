@@ -136,7 +136,7 @@ class Passing:
 
     def _watch(self, event: events.Event, kind: str, payload: bytes) -> bool:
         if kind.endswith(".delta"):
-            self.content = True
+            self.content = self.content or bool(event.delta)  # an empty one says nothing yet
             self.events += 1
             self.output_chars += len(event.delta or "")
             self._called = self._called or kind.startswith(_CALLS)
