@@ -21,6 +21,7 @@ from keyrail.keys.base import InvalidKey, KeyName
 from keyrail.keys.book import KeyBook
 from keyrail.pricing import catalogue
 from keyrail_provider_worker.attempt import Tools
+from keyrail_provider_worker.caching.cache import Cache
 from keyrail_provider_worker.contents import Contents
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.health import Healths
@@ -48,8 +49,16 @@ class ProviderWorker:
         self._tester = KeyTester(bus, store, self._upstream, self._healths, lambda: self._view)
         keyring = Keyring(store, self._healths)
         self._contents = Contents(bus, lambda: self._view)
+        self._cache = Cache(bus)
         tools = Tools(
-            bus, self._events, self._upstream, keyring, lambda: self._view, Deadlines(), self._contents
+            bus,
+            self._events,
+            self._upstream,
+            keyring,
+            lambda: self._view,
+            Deadlines(),
+            self._contents,
+            self._cache,
         )
         self._runner = Runner(tools, self._forwarder, self._hearing, settings.max_in_flight)
         self._heart = Heart(bus, self._runner.streams)
@@ -73,6 +82,7 @@ class ProviderWorker:
         self._alerts.start()
         await self._healths.start()
         self._contents.start()
+        await self._cache.start()
         self._runner.start()
         await self._bus.subscribe(subjects.cancel(self._bus.instance), self._runner.on_cancel)
         self._calls = [
@@ -88,6 +98,7 @@ class ProviderWorker:
         await self._heart.draining()
         await asyncio.gather(*(subscription.drain() for subscription in self._calls))
         await self._runner.finish()
+        await self._cache.stop()
         await self._forwarder.settle()
         self._runner.settle()
         await self._tester.finish()

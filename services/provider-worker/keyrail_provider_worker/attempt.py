@@ -15,7 +15,7 @@ from keyrail.bus.events import EventPublisher
 from keyrail.bus.reply import CHUNK, Reply
 from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.budgets import ZERO
-from keyrail.contracts.config import ConfigView
+from keyrail.contracts.config import ConfigView, ProviderConfig
 from keyrail.contracts.events import AttemptStarted
 from keyrail.contracts.failures import Failure
 from keyrail.contracts.frames import CONTENT, End, Kind, Taken
@@ -26,6 +26,8 @@ from keyrail.http.upstream import NotWritten, Upstream
 from keyrail.keys.outage import KEY_REFUSED
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import asking, fallback, render, settle
+from keyrail_provider_worker.caching.cache import Cache
+from keyrail_provider_worker.caching.turn import Hit, Turn
 from keyrail_provider_worker.call import Call
 from keyrail_provider_worker.contents import Contents, Kept, KeptReply
 from keyrail_provider_worker.deadlines import Deadlines
@@ -46,6 +48,7 @@ class Tools:
     view: Callable[[], ConfigView]
     deadlines: Deadlines
     contents: Contents
+    cache: Cache
 
 
 HANDED_ON = Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
@@ -56,14 +59,19 @@ LEDGER_AWAY = Failure(
     code="ledger_unavailable",
     retry_after_s=1,
 )
+WAITED = Failure(kind="cancelled", message="The slip waited for another.", status=499, code="waited")
+ENOUGH_MS = 1_000
+"""What has to be left of a slip's time for a call after it waited; with less it is taken again."""
 BROKEN_OFF = Failure(kind="internal", message="The attempt broke off.", status=500)
 
 
 class Attempt:
     """Runs once. `cost_usd` and `key_id`, the provider key that was used, are known after `run`."""
 
-    def __init__(self, slip: Slip, body: bytes, tools: Tools) -> None:
+    def __init__(self, slip: Slip, body: bytes, tools: Tools, turn: Turn | None = None) -> None:
         self.slip = slip
+        self.turn = turn  # given where the slip has waited for the cache before
+        self.waited = False  # for another's answer, in vain: the slip is to be taken again
         self.id = new_id()
         self._kept: Kept | None = None
         tenant = tools.view().tenants.get(slip.tenant)
@@ -111,7 +119,9 @@ class Attempt:
         except Exception:  # the edge of one attempt: a bug must not leave its client without an answer
             log.exception("the attempt broke off", extra={"request_id": self.slip.request_id})
         finally:
-            self._settle(failure)
+            if not self.waited:
+                self._settle(failure)
+                self._close_turn(failure)
             if self._kept is not None:
                 self._tools.contents.end(self._kept, self._started, self.slip.facts.dialect)
         return failure
@@ -138,6 +148,9 @@ class Attempt:
         )
         if asking.counts_here(self.slip, config):
             return await self._count_here()
+        assert self.slip.plan is not None
+        if self.slip.plan.cache is not None and await self._look(config):
+            return WAITED if self.waited else None
         self.key_id = None if isinstance(key, Failure) else key.id
         refusal = await self._commit()
         if refusal is not None:
@@ -170,6 +183,40 @@ class Attempt:
         await self.reply.send(Kind.END, End(cost_usd=Decimal(0)))
         return None
 
+    async def _look(self, config: ProviderConfig) -> bool:
+        """Whether this attempt is over before anybody was called: it was answered, or has `waited`."""
+        if self.turn is None:
+            self.turn = await self._tools.cache.open(self.slip, self._body, config)
+            self.waited = self.turn.hit is None and now_ms() > self.slip.take_by_ms - ENOUGH_MS
+        self._call.turn = self.turn
+        if self.turn.hit is not None:
+            await self._replay(self.turn.hit)
+        return self.waited or self.turn.hit is not None
+
+    async def _replay(self, hit: Hit) -> None:
+        """Answer out of the cache. The ledger has what it did cost when it was made; no key was used."""
+        self._started = self._start_event()
+        self._price = Price(cost_usd=ZERO, source="cache", uncached_usd=hit.entry.cost_usd, basis="exact")
+        self._course.finish = hit.entry.finish
+        self._course.first_content_ms = max(0, now_ms() - self.began_ms)
+        assert self.turn is not None
+        cost = render.total(self.slip, ZERO)
+        length = None if self.slip.facts.stream else len(hit.body)
+        if not self._call.head_sent:
+            head = render.head(self.slip, (), length=length, cost_usd=cost, more=self.turn.headers)
+            self.reply.hold(Kind.HEAD, head)
+        if len(hit.body) > CHUNK:
+            await self.reply.send(Kind.DATA, hit.body, CONTENT)
+        else:
+            self.reply.hold(Kind.DATA, hit.body, CONTENT)
+        end = End(finish=hit.entry.finish, cost_usd=cost, input_tokens=0, output_tokens=0)
+        await self.reply.send(Kind.END, end)
+
+    def _close_turn(self, failure: Failure | None) -> None:
+        if self.turn is not None:
+            price = self._price if failure is None else None
+            self._tools.cache.close(self.turn, self.slip, price, self._call.answer)
+
     async def _commit(self) -> Failure | None:
         """Have the attempt on the ledger before anything is paid for. No acknowledgement means no call."""
         if self._tools.events.clogged:
@@ -201,7 +248,9 @@ class Attempt:
         cost = render.total(self.slip, self._price.cost_usd)
         body = self._call.answer
         if body is not None:
-            self.reply.hold(Kind.HEAD, render.head(self.slip, self._dropped, length=len(body), cost_usd=cost))
+            more = self.turn.headers if self.turn is not None else ()
+            head = render.head(self.slip, self._dropped, length=len(body), cost_usd=cost, more=more)
+            self.reply.hold(Kind.HEAD, head)
             if len(body) > CHUNK:
                 await self.reply.send(Kind.DATA, body, CONTENT)
             else:

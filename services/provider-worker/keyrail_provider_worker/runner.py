@@ -23,6 +23,7 @@ from keyrail.contracts.slips import TAKE_BY_MS, Slip, Spent
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import fallback, settle
 from keyrail_provider_worker.attempt import Attempt, Tools
+from keyrail_provider_worker.caching.turn import Turn
 from keyrail_provider_worker.settlements import Settlements
 
 log = logging.getLogger(__name__)
@@ -90,12 +91,14 @@ class Runner:
             return
         self._begin(slip, body)
 
-    def _begin(self, slip: Slip, body: bytes) -> None:
+    def _begin(self, slip: Slip, body: bytes, turn: Turn | None = None) -> None:
         upto = self._cancelled.get(slip.request_id)
         if upto is not None and (slip.epoch, slip.hop) <= upto:
             self._tell_router(slip, ZERO, final=True)
+            if turn is not None:
+                self._tools.cache.close(turn, slip, None, None)
             return
-        attempt = Attempt(slip, body, self._tools)
+        attempt = Attempt(slip, body, self._tools, turn)
         assert self._loop is not None
         task = self._loop.create_task(self._run(attempt, body))
         self._running[attempt.id] = (attempt, task)
@@ -121,6 +124,9 @@ class Runner:
     async def _run(self, attempt: Attempt, body: bytes) -> None:
         try:
             failure = await attempt.run()
+            if attempt.waited:
+                await self._take_again(attempt, body)
+                return
             spent = _spent(attempt, failure)
             following = await self._following(attempt, spent) if spent is not None else None
             self._tell_router(attempt.slip, attempt.cost_usd, final=following is None)
@@ -131,6 +137,18 @@ class Runner:
         finally:
             self._running.pop(attempt.id, None)
             metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
+
+    async def _take_again(self, attempt: Attempt, body: bytes) -> None:
+        """It waited for another's answer until its time to call was nearly over: give it a new one."""
+        assert attempt.turn is not None
+        slip, take_by_ms = attempt.slip, now_ms() + TAKE_BY_MS
+        self._tell_router(slip, ZERO, final=False)
+        try:
+            await attempt.reply.send(Kind.PASSED, Passed(take_by_ms=take_by_ms))
+        except BusError:
+            self._tools.cache.close(attempt.turn, slip, None, None)
+            raise
+        self._begin(slip.replace(hop=slip.hop + 1, take_by_ms=take_by_ms), body, attempt.turn)
 
     async def _after(self, attempt: Attempt, body: bytes, spent: Spent, following: Slip | None) -> None:
         """Pass the slip on to the next target, or tell the client."""
