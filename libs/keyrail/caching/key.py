@@ -1,9 +1,8 @@
 """Which requests mean the same: a SHA-256 over what is asked, of whom, and for whom.
 
 A body goes through the canonical form of all dialects and back. Where nothing is lost on the way, the
-canonical form is what is hashed, and the same request by another dialect has the same key. Where something is,
-the body itself is: no field that means something to a provider can be forgotten, only kept apart from other
-dialects.
+canonical form is what is hashed, and the same request by another dialect has the same key. Otherwise the body
+itself is: no field that means something to a provider can be forgotten, only kept apart from other dialects.
 """
 
 from __future__ import annotations
