@@ -25,6 +25,7 @@ def routes() -> Routes:
             tokens=nobody,
             configuration=nobody,
             spent=nobody,
+            kept=nobody,
         )
     )
 

@@ -20,6 +20,7 @@ from keyrail_control.api import table
 from keyrail_control.api.handler import Api
 from keyrail_control.buckets import Bucket
 from keyrail_control.configuration import FILENAME, Configuration
+from keyrail_control.kept_answers import KeptAnswers
 from keyrail_control.provider_keys import ProviderKeys
 from keyrail_control.questions import Questions
 from keyrail_control.revisions import Revisions
@@ -72,6 +73,7 @@ class Control:
                 tokens=self._tokens,
                 configuration=self._configuration,
                 spent=spent,
+                kept=KeptAnswers(bus),
             )
         )
         token = settings.admin_token_file.read_text().strip()
