@@ -15,6 +15,8 @@ from keyrail.bus.errors import BusUnavailable
 
 READ_S: Final = 0.05
 """How long a read may take: somebody waits for it."""
+CLAIM_S: Final = 1.0
+"""For what a paid call would be made without; it needs an acknowledgement of the bus anyway."""
 WRITE_S: Final = 2.0
 _T = TypeVar("_T")
 
@@ -33,12 +35,12 @@ class Entries:
         if self._bucket is None:
             self._bucket = await _within(WRITE_S, self._bus.js.key_value(self._name))
 
-    async def get(self, key: str) -> bytes | None:
+    async def get(self, key: str, within_s: float = READ_S) -> bytes | None:
         """The entry, None when there is none."""
         if not self._bus.connected:
             raise BusUnavailable("not connected")
         try:
-            found = await _within(READ_S, self._opened().get(key, validate_keys=False))
+            found = await _within(within_s, self._opened().get(key, validate_keys=False))
         except KeyNotFoundError:
             return None
         return found.value or b""
@@ -50,9 +52,11 @@ class Entries:
 
     async def claim(self, key: str, value: bytes, ttl_s: float) -> bool:
         """Put it where nothing is; False where something is."""
+        if not self._bus.connected:
+            raise BusUnavailable("not connected")
         try:
             creating = self._opened().create(key, value, validate_keys=False, msg_ttl=_seconds(ttl_s))
-            await _within(READ_S, creating)
+            await _within(CLAIM_S, creating)
         except KeyWrongLastSequenceError:
             return False
         return True

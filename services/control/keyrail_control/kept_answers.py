@@ -1,4 +1,4 @@
-"""What the cache holds, counted and purged. Nobody here can read an entry: the bus lets workers alone do that."""
+"""What the cache holds, counted and purged. The bus lets workers alone read it."""
 
 from __future__ import annotations
 

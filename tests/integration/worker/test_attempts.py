@@ -24,6 +24,7 @@ from keyrail.http.upstream import Upstream
 from keyrail.keys.base import KeyReader
 from keyrail.keys.book import KeyBook
 from keyrail_provider_worker.attempt import Attempt, Tools
+from keyrail_provider_worker.caching.cache import Cache
 from keyrail_provider_worker.contents import Contents
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.health import Healths
@@ -89,6 +90,7 @@ class Worker:
             lambda: view,
             Deadlines(),
             self.contents,
+            Cache(cast("Bus", self.bus)),
         )
 
     def attempt(self, *, take_by_s: float = 3.0, total_s: float = 5.0, **timeouts: float) -> Attempt:

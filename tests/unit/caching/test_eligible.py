@@ -85,7 +85,7 @@ def test_what_may_be_kept(dialect: Dialect, body: dict[str, Any]) -> None:
         (
             "hosted-tools",
             "anthropic-messages",
-            CLAUDE | {"tools": [{"type": "web_search_20250305", "name": "w"}]},
+            CLAUDE | {"tools": [{"type": "web_search_1", "name": "w"}]},
         ),
         ("hosted-tools", "anthropic-messages", CLAUDE | {"mcp_servers": [{"url": "https://x"}]}),
         ("stored", "openai-chat", HI | {"store": True}),

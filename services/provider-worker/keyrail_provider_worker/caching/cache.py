@@ -17,7 +17,7 @@ from keyrail.contracts import streams, subjects
 from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.config import ProviderConfig
 from keyrail.contracts.failures import Failure
-from keyrail.contracts.slips import CacheRule, Slip
+from keyrail.contracts.slips import CacheRule, Dialect, Slip
 from keyrail.contracts.usage import Price
 from keyrail.dialects import registry
 from keyrail.dialects.canonical.answer import Answer
@@ -28,6 +28,9 @@ from keyrail_provider_worker.caching.shelf import Shelf
 from keyrail_provider_worker.caching.turn import Hit, Tape, Turn
 
 log = logging.getLogger(__name__)
+
+SMALL = 32 * 1024
+"""Bytes of a request that is looked at between two others; a larger one is in a thread of its own."""
 
 
 class Cache:
@@ -81,11 +84,13 @@ class Cache:
         assert slip.plan.cache is not None
         rule = slip.plan.cache
         spoken = endpoint.spoken(config, slip.facts.dialect)
-        asked = _read(slip, body)
-        reason = asked if isinstance(asked, str) else eligible.refused(rule, slip, asked)
-        if reason is not None or isinstance(asked, str):
-            return Turn("bypass", rule, spoken, reason=reason)
-        name = f"{slip.tenant}.{keys.key(asked, slip.tenant, slip.target, spoken, slip.passed)}"
+        if len(body) <= SMALL:
+            looked = _looked(rule, slip, body, spoken)
+        else:
+            looked = await asyncio.to_thread(_looked, rule, slip, body, spoken)
+        if isinstance(looked, str):
+            return Turn("bypass", rule, spoken, reason=looked)
+        asked, name = looked
 
         def hit(packed: bytes | None) -> Hit | None:
             return _hit(packed, rule, slip, asked)
@@ -125,6 +130,17 @@ class Cache:
         metrics.counter(metrics.CACHE_KEPT, outcome).inc()
         if turn.leads:
             self._flights.unfit(turn.name)
+
+
+def _looked(rule: CacheRule, slip: Slip, body: bytes, spoken: Dialect) -> tuple[keys.Asked, str] | Reason:
+    """What is asked and its entry's name, or why there is none. Milliseconds for a large body."""
+    asked = _read(slip, body)
+    if isinstance(asked, str):
+        return asked
+    reason = eligible.refused(rule, slip, asked)
+    if reason is not None:
+        return reason
+    return asked, f"{slip.tenant}.{keys.key(asked, slip.tenant, slip.target, spoken, slip.passed)}"
 
 
 def _read(slip: Slip, body: bytes) -> keys.Asked | Reason:

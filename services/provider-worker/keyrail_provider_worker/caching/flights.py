@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, Final, Literal
 
-from keyrail.bus.entries import Entries
+from keyrail.bus.entries import CLAIM_S, Entries
 from keyrail.bus.errors import BusError
 from keyrail.telemetry import metrics
 from keyrail_provider_worker.caching.shelf import Shelf
@@ -121,7 +121,7 @@ class Flights:
             return "lead"
         flight.leased = True
         # between the first look and the lease another worker may have put it there
-        return await self._shelf.fetch(name) or "lead"
+        return await self._shelf.fetch(name, CLAIM_S) or "lead"
 
     async def _watch(self, name: str, lease: str, give_up: float) -> Outcome | None:
         """Until the one who has the lease says how it ended; None: it has failed. Raises BusError."""
@@ -129,8 +129,8 @@ class Flights:
         while time.monotonic() < give_up:
             await asyncio.sleep(delay)
             delay = min(delay * 1.5, most)
-            state = await self._entries.get(lease)  # before the entry: that one is there first
-            found = await self._entries.get(name)
+            state = await self._entries.get(lease, CLAIM_S)  # before the entry: that one is there first
+            found = await self._entries.get(name, CLAIM_S)
             if found:
                 return found
             if state is None:

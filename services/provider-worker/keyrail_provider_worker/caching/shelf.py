@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from nats.aio.msg import Msg
 
-from keyrail.bus.entries import Entries
+from keyrail.bus.entries import READ_S, Entries
 from keyrail.bus.errors import BusError
 from keyrail.telemetry import metrics
 
@@ -43,10 +43,10 @@ class Shelf:
         """The entry, wherever it is."""
         return self._recall(name) or await self.fetch(name)
 
-    async def fetch(self, name: str) -> bytes | None:
+    async def fetch(self, name: str, within_s: float = READ_S) -> bytes | None:
         """The entry, as the bucket has it."""
         try:
-            found = await self._entries.get(name)
+            found = await self._entries.get(name, within_s)
         except BusError as error:
             metrics.counter(metrics.CACHE_ERRORS, "read").inc()
             log.warning("a kept answer could not be looked for", extra={"error": str(error)})
