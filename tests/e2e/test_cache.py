@@ -267,6 +267,17 @@ async def test_embeddings_are_kept_as_they_came(cached: Cached) -> None:
     assert answers[0].json() == answers[1].json()
 
 
+async def test_what_hits_saved_is_counted_once(cached: Cached) -> None:
+    model = "echo+slow-1ms"
+    answers = [await cached.ask(said("saved", f"made/{model}")) for _ in range(3)]
+    for answer in answers:
+        await cached.stack.settled(answer.headers["x-keyrail-request-id"])
+    rows = await cached.stack.ledger("costs", "--by", "model", "--savings", "--since", "1h")
+    (row,) = [row for row in rows if model in json.dumps(row)]
+    paid = Decimal(answers[0].headers["x-keyrail-cost-usd"])
+    assert (Decimal(row["cost_usd"]), Decimal(row["cache_saved_usd"])) == (paid, 2 * paid)
+
+
 async def test_what_is_kept_is_counted_and_purged(cached: Cached) -> None:
     body = said("purge me")
     token = await asyncio.to_thread(cached.token, "purger")

@@ -37,9 +37,7 @@ _DEFAULTS: dict[Dialect, dict[str, Any]] = {
         "presence_penalty": 0,
         "frequency_penalty": 0,
         "response_format": {"type": "text"},
-        "modalities": ["text"],
         "tool_choice": "auto",
-        "parallel_tool_calls": True,
         "service_tier": "auto",
         "store": False,
         "tools": [],
@@ -58,7 +56,6 @@ _DEFAULTS: dict[Dialect, dict[str, Any]] = {
         "text": {},
     },
     "anthropic-messages": {
-        "thinking": {"type": "disabled"},
         "tool_choice": {"type": "auto"},
         "service_tier": "auto",
         "tools": [],
@@ -68,7 +65,7 @@ _DEFAULTS: dict[Dialect, dict[str, Any]] = {
     },
     "openai-embeddings": {"encoding_format": "float"},
 }
-"""What a parameter means when it is missing, at every provider of the dialect."""
+"""What a parameter means when it is missing, at every provider of the dialect and for all its models."""
 
 _DATA = frozenset({"parameters", "schema", "input_schema", "input", "arguments", "logit_bias"})
 """Objects below these names are the client's own: a null in them says something."""

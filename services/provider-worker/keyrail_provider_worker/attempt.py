@@ -271,7 +271,8 @@ class Attempt:
 
     def _settle(self, failure: Failure | None) -> None:
         provider = self._target.provider
-        metrics.counter(metrics.ATTEMPTS, provider, failure.kind if failure else "ok").inc()
+        if self.turn is None or self.turn.hit is None:  # an answer out of the cache is nobody's upstream
+            metrics.counter(metrics.ATTEMPTS, provider, failure.kind if failure else "ok").inc()
         if self._started is None:
             self.cost_usd = ZERO  # nobody was called
             return

@@ -90,8 +90,6 @@ _USUAL: Body = {
     "safety_identifier": "x",
     "prompt_cache_key": "k",
     "logprobs": False,
-    "parallel_tool_calls": True,
-    "modalities": ["text"],
     "service_tier": "auto",
     "store": False,
     "logit_bias": None,
@@ -360,3 +358,21 @@ def test_embeddings_of_one_text_are_the_same_however_it_is_sent() -> None:
     assert key(input="a") == key(input=["a"]) == key(input="a", encoding_format="float", user="u")
     assert len({key(input="a"), key(input="b"), key(input=["a", "b"]), key(input="a", dimensions=8)}) == 4
     assert key(input="a") != key(input="a", encoding_format="base64")
+
+
+@pytest.mark.parametrize(
+    ("dialect", "more"),
+    [
+        ("openai-chat", {"temperature": 1}),
+        ("openai-chat", {"top_p": 1}),
+        ("openai-chat", {"parallel_tool_calls": True}),
+        ("openai-chat", {"modalities": ["text"]}),
+        ("openai-chat", {"reasoning_effort": "medium"}),
+        ("anthropic-messages", {"thinking": {"type": "disabled"}}),
+    ],
+)
+def test_what_is_the_default_of_some_models_only_is_not_taken_for_unsaid(
+    dialect: Dialect, more: Body
+) -> None:
+    body = {name: value for name, value in HI.items() if name != "temperature"}
+    assert key_of(body | more, dialect) != key_of(body, dialect)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -185,3 +187,9 @@ def test_a_whole_answer_may_be_kept(whole: Answer) -> None:
 )
 def test_an_answer_that_is_not_kept(wanted: str, told: Answer, role: str) -> None:
     assert eligible.unfit(told, role) == wanted
+
+
+def test_the_documentation_lists_every_reason() -> None:
+    text = (Path(__file__).parents[3] / "docs/caching.md").read_text()
+    table = text.partition("## What is never kept")[2].partition("\n## ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(eligible.REASONS)

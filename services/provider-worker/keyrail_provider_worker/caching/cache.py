@@ -84,6 +84,8 @@ class Cache:
         assert slip.plan.cache is not None
         rule = slip.plan.cache
         spoken = endpoint.spoken(config, slip.facts.dialect)
+        if slip.role == "continue":  # a whole answer is not the rest of one
+            return Turn("bypass", rule, spoken, reason="role")
         if len(body) <= SMALL:
             looked = _looked(rule, slip, body, spoken)
         else:
