@@ -29,15 +29,21 @@ def key_of(body: Body, dialect: Dialect = "openai-chat", **more: Any) -> str:
     return keys.key(asked, **options)
 
 
+def schema_of(names: list[str], kind: str) -> Body:
+    return {"type": "object", "properties": {name: {"type": kind} for name in names}}
+
+
+def text_part(text: str) -> Body:
+    return {"type": "text", "text": text}
+
+
 SCHEMAS = st.builds(
-    lambda names, kind: {"type": "object", "properties": {name: {"type": kind} for name in names}},
+    schema_of,
     st.lists(NAMES, min_size=2, max_size=3, unique=True),
     st.sampled_from(["string", "integer"]),
 )
-PARTS = st.one_of(
-    st.builds(lambda text: {"type": "text", "text": text}, WORDS),
-    st.just({"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk=", "detail": "low"}}),
-)
+IMAGE: Body = {"type": "image_url", "image_url": {"url": "data:image/png;base64,aGk=", "detail": "low"}}
+PARTS = st.one_of(st.builds(text_part, WORDS), st.just(IMAGE))
 CALL = [
     {
         "role": "assistant",
@@ -232,14 +238,12 @@ def test_the_same_request_in_another_dialect_has_the_same_key(
     claude = sampling | {"messages": messages, "max_tokens": most}
     claude |= {"system": system} if system is not None else {}
     responses = sampling | {"input": messages, "instructions": system, "max_output_tokens": most}
-    found = {
-        key_of(body, dialect, spoken=spoken)
-        for dialect, body in (
-            ("openai-chat", chat),
-            ("anthropic-messages", _without_nulls(claude)),
-            ("openai-responses", responses),
-        )
+    bodies: dict[Dialect, Body] = {
+        "openai-chat": chat,
+        "anthropic-messages": _without_nulls(claude),
+        "openai-responses": responses,
     }
+    found = {key_of(body, dialect, spoken=spoken) for dialect, body in bodies.items()}
     assert len(found) == 1
 
 

@@ -25,10 +25,10 @@ WORDS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=600)
 PARTS: st.SearchStrategy[Part] = st.one_of(
     st.builds(Text, WORDS),
     st.builds(Refusal, WORDS),
-    st.builds(lambda text: Thinking(text, seal="s", seal_kind="anthropic"), WORDS),
-    st.builds(lambda text: Thinking(text, id="rs_1"), WORDS),
+    st.builds(Thinking, WORDS, st.just("s"), st.just("anthropic")),
+    st.builds(Thinking, WORDS, id=st.just("rs_1")),
     st.just(Thinking(seal="s", seal_kind="anthropic-redacted", redacted=True)),
-    st.builds(lambda n: Call(f"c{n}", "f", '{"x": 1}'), st.integers(0, 99)),
+    st.builds(Call, st.sampled_from(["c1", "c2"]), st.just("f"), st.just('{"x": 1}')),
     st.just(Call("c", "none")),
     st.just(Image("image/png", "aGk=")),
 )
