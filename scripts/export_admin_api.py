@@ -26,6 +26,7 @@ def routes() -> Routes:
             configuration=nobody,
             spent=nobody,
             learned=nobody,
+            kept=nobody,
         )
     )
 

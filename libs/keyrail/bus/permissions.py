@@ -132,9 +132,11 @@ SERVICES: dict[str, Permissions] = {
             *_watch(streams.WINDOWS),
             *_write(streams.WINDOWS),
             _RACER_INBOX,
+            *_change(streams.CACHE),
         ),
         subscribe=(
             f"{subjects.CALLS} provider-worker",
+            subjects.CACHE_PURGED,
             f"{subjects.KEY_TEST} provider-worker",
             subjects.CALLS_TO,
             subjects.cancel("*"),
@@ -197,6 +199,9 @@ SERVICES: dict[str, Permissions] = {
             *_watch(streams.SCORES),
             *_write(streams.SCORES),
             subjects.EVENT_VERDICT,
+            subjects.CACHE_PURGED,
+            f"$JS.API.STREAM.INFO.KV_{streams.CACHE.name}",  # what is kept is counted and purged, not read
+            f"$JS.API.STREAM.PURGE.KV_{streams.CACHE.name}",
         ),
         subscribe=(subjects.ALIVE,),
     ),

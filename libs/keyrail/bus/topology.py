@@ -11,6 +11,7 @@ from nats.js.api import (
     KeyValueConfig,
     RetentionPolicy,
     StorageType,
+    StoreCompression,
     StreamConfig,
 )
 from nats.js.errors import BucketNotFoundError, NotFoundError
@@ -68,6 +69,9 @@ async def _bucket(js: JetStreamContext, bucket: Bucket, replicas: int) -> None:
     try:
         await js.key_value(bucket.name)
     except BucketNotFoundError:
+        if bucket.cache:
+            await js.add_stream(_cache(bucket, replicas))
+            return
         await js.create_key_value(
             KeyValueConfig(
                 bucket=bucket.name,
@@ -77,3 +81,22 @@ async def _bucket(js: JetStreamContext, bucket: Bucket, replicas: int) -> None:
                 replicas=replicas,
             )
         )
+
+
+def _cache(bucket: Bucket, replicas: int) -> StreamConfig:
+    """A KV bucket is a stream. What a full one does can't be chosen where nats-py makes it."""
+    return StreamConfig(
+        name=f"KV_{bucket.name}",
+        subjects=[f"$KV.{bucket.name}.>"],
+        allow_direct=True,
+        allow_rollup_hdrs=True,
+        allow_msg_ttl=True,
+        deny_delete=True,
+        compression=StoreCompression.S2,
+        discard=DiscardPolicy.OLD,
+        max_age=bucket.ttl_s,
+        max_bytes=bucket.max_bytes,
+        max_msgs_per_subject=bucket.history,
+        num_replicas=replicas,
+        storage=StorageType.FILE,
+    )

@@ -141,7 +141,8 @@ class RaceRule(Contract, frozen=True, kw_only=True):
 
 
 class CacheConfig(Contract, frozen=True, kw_only=True):
-    """What of a route is kept; a request's headers may ask for less, or where `mode` is not off for more."""
+    """What of a route is kept. A request's headers may ask for another mode or time, but not for
+    `any_temperature`."""
 
     mode: CacheMode = "off"
     ttl_s: int = 300

@@ -56,9 +56,12 @@ class Taken(Contract, frozen=True, kw_only=True):
 
 
 class Passed(Contract, frozen=True, kw_only=True):
-    """The attempt failed and the slip went on to the next target, which has until `take_by_ms` to take it."""
+    """The attempt failed and the slip went on to the next target, which has until `take_by_ms` to take it.
 
-    spent: Spent
+    `spent` None: there was no attempt, the slip only waited for another one's answer.
+    """
+
+    spent: Spent | None = None
     take_by_ms: int
 
 

@@ -38,11 +38,17 @@ class Durable:
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """A KV bucket. Entries older than `ttl_s` go; 0: they stay."""
+    """A KV bucket. Entries older than `ttl_s` go; 0: they stay.
+
+    `max_bytes` None: as much as there is room for. `cache`: entries have a time of their own, the oldest make
+    room for new ones, and they are read without asking the stream's leader.
+    """
 
     name: str
     history: int = 1
     ttl_s: float = 0.0
+    max_bytes: int | None = None
+    cache: bool = False
 
 
 EVENTS = Stream("KEYRAIL_EVENTS", (subjects.EVENTS,), max_bytes=16 * GIB, max_age_s=14 * 86_400)
@@ -78,6 +84,8 @@ SCORES = Bucket("keyrail_scores")
 """What was learned of the quality of targets, by tenant, route and task."""
 MEASURES = Bucket("keyrail_measures", ttl_s=3_600)
 """Latencies of targets as routers measured them lately, so that a new router knows them."""
+CACHE = Bucket("keyrail_cache", ttl_s=86_400, max_bytes=GIB // 2, cache=True)
+"""Kept answers by `<tenant>.<key>`, and who is about to make one by `<tenant>.<key>.lease`; by workers."""
 
 STREAMS = (EVENTS, CONTENTS, DEAD_LETTERS)
 DURABLES = (COST_ACCOUNTING, COST_ACCOUNTING_CONTENTS)
@@ -92,6 +100,7 @@ BUCKETS = (
     WINDOWS,
     SCORES,
     MEASURES,
+    CACHE,
 )
 BUCKETS_BYTES = 4 * GIB
 """Room for all buckets together, which have no limit of their own."""

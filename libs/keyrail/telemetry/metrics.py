@@ -93,6 +93,20 @@ EVENT_RETRIES = Counter("keyrail_event_retries", "Event publishes tried again", 
 CONTENTS = Counter("keyrail_contents", "Contents of attempts", ["outcome"])
 # Gauge: bytes of contents that wait in this worker, for their answer's end or to be published.
 CONTENTS_HELD_BYTES = Gauge("keyrail_contents_held_bytes", "Bytes of contents held")
+# Counter: requests that a rule of the cache applies to, by what became of them: "hit", "miss" or "bypass",
+# and the last one's reason.
+CACHE = Counter("keyrail_cache_requests", "Requests that the cache was asked for", ["result", "reason"])
+# Counter: answers that might have been kept, by what became of them: "kept", or why not.
+CACHE_KEPT = Counter("keyrail_cache_answers", "Answers offered to the cache", ["outcome"])
+# Counter: bytes of entries that this worker wrote.
+CACHE_BYTES = Counter("keyrail_cache_written_bytes", "Bytes of kept answers")
+# Counter: dollars that hits did not cost, for dashboards; the truth is the ledger.
+CACHE_SAVED_USD = Counter("keyrail_cache_saved_usd", "What answers out of the cache had cost")
+# Counter: what the bus did not do for the cache in time ("read", "write", "lease"), or too much at once
+# ("busy"). Never an error to a client.
+CACHE_ERRORS = Counter("keyrail_cache_errors", "Times the cache went without the bus", ["what"])
+# Gauge: requests that wait for another's answer.
+CACHE_WAITING = Gauge("keyrail_cache_waiting", "Requests that wait for another's answer")
 # Counter: reconnections to NATS.
 BUS_RECONNECTS = Counter("keyrail_nats_reconnects", "Reconnections to NATS")
 # Counter: errors that the NATS client reported, by class.

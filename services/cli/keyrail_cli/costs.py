@@ -62,7 +62,7 @@ def register(commands: Commands) -> None:
         "--waste", action="store_true", help="what failed and repeated attempts cost, and what is estimated"
     )
     parser.add_argument(
-        "--savings", action="store_true", help="what prompt caches and routes saved; below zero: cost more"
+        "--savings", action="store_true", help="what caches and routes saved; below zero: cost more"
     )
     parser.add_argument(
         "--bars", action="store_true", help="draw bars also where it is not shown on a terminal"

@@ -22,6 +22,7 @@ from keyrail_control.api import table
 from keyrail_control.api.handler import Api
 from keyrail_control.buckets import Bucket
 from keyrail_control.configuration import FILENAME, Configuration
+from keyrail_control.kept_answers import KeptAnswers
 from keyrail_control.learned import Learned
 from keyrail_control.provider_keys import ProviderKeys
 from keyrail_control.questions import Questions
@@ -77,6 +78,7 @@ class Control:
                 configuration=self._configuration,
                 spent=spent,
                 learned=Learned(self._verdicts, Scores(bus), self._configuration.view),
+                kept=KeptAnswers(bus),
             )
         )
         token = settings.admin_token_file.read_text().strip()

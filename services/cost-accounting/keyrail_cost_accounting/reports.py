@@ -92,7 +92,7 @@ def sums(query: KeySumsQuery) -> Statement:
         f" {SUMS}, {key} AS {KEY} FROM attempts AS a FINAL"
         " WHERE a.provider = {provider:String} AND a.started_at >= toDateTime64({since:String}, 3, 'UTC')"
         " AND a.started_at < toDateTime64({until:String}, 3, 'UTC') + INTERVAL 1 DAY"
-        f" AND ifNull(a.price_source, '') != 'not-billed'{where}"
+        f" AND ifNull(a.price_source, '') NOT IN ('not-billed', 'cache'){where}"
         f" GROUP BY day, key_id, model, {KEY} ORDER BY {KEY} LIMIT {PAGE + 1}",
         parameters,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 from keyrail.bus.connection import Bus
 from keyrail.bus.events import EventPublisher
+from keyrail.caching import rule
 from keyrail.contracts.base import new_id, now_ms
 from keyrail.contracts.config import TokenRecord
 from keyrail.contracts.events import RequestFinished, RequestStatus
@@ -35,7 +36,10 @@ from keyrail_ingress.views import Terms, Views
 
 ENVELOPE_ROOM = 64 * 1024
 LONGEST_PASSED = 2_048
-SINGLE_HEADERS = frozenset({b"authorization", b"x-api-key", b"x-keyrail-team", b"x-keyrail-feature"})
+CACHE_MODE, CACHE_TTL = rule.MODE_HEADER.encode(), rule.TTL_HEADER.encode()
+SINGLE_HEADERS = frozenset(
+    {b"authorization", b"x-api-key", b"x-keyrail-team", b"x-keyrail-feature", CACHE_MODE, CACHE_TTL}
+)
 ENCODED = Failure(kind="bad_request", message="Content-Encoding is not accepted here.", status=415)
 
 
@@ -114,7 +118,7 @@ class PublicApi:
     def _asked(
         self, door: Door, request: Request, caller: TokenRecord, limit: int, body: bytes | None
     ) -> None:
-        parsed = _parse(door, body) if body is not None else _too_large(limit)
+        parsed = _parse(door, request.headers, body) if body is not None else _too_large(limit)
         if isinstance(parsed, Failure):
             return self._refuse(door, request, parsed, caller)
         under_way = len(self._inbox.open) + self._limiter.waiting
@@ -256,11 +260,23 @@ class PublicApi:
         return door.limit_headers(leases, now_ms()) if leases else []
 
 
-def _parse(door: Door, raw: bytes) -> tuple[dict[str, Any], Facts] | Failure:
+def _parse(door: Door, headers: Mapping[bytes, bytes], raw: bytes) -> tuple[dict[str, Any], Facts] | Failure:
     document = chat_request.read(raw)
     if isinstance(document, Failure):
         return document
-    return door.check(document) or (document, door.facts(document))
+    problem = door.check(document)
+    if problem is not None:
+        return problem
+    facts = door.facts(document)
+    mode, ttl = headers.get(CACHE_MODE), headers.get(CACHE_TTL)
+    if mode is ttl is None:
+        return document, facts
+    ask = rule.asked(_text(mode), _text(ttl))
+    return ask if isinstance(ask, Failure) else (document, facts.replace(cache=ask))
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 def _passed(door: Door, headers: Mapping[bytes, bytes]) -> dict[str, str]:

@@ -113,7 +113,8 @@ class Exchange:
             self._finish(End.decode(frame.payload))
         elif kind == _PASSED:
             passed = Passed.decode(frame.payload)
-            self.spent = (*self.spent, passed.spent)
+            if passed.spent is not None:
+                self.spent = (*self.spent, passed.spent)
             self.take_by_ms = passed.take_by_ms
             self.worker = None
             self._next_attempt((frame.epoch, frame.hop + 1))

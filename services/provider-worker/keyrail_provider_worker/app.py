@@ -22,6 +22,7 @@ from keyrail.keys.book import KeyBook
 from keyrail.pricing import catalogue
 from keyrail_provider_worker.attempt import Tools
 from keyrail_provider_worker.breakers import Breakers
+from keyrail_provider_worker.caching.cache import Cache
 from keyrail_provider_worker.contents import Contents
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.health import Healths
@@ -52,6 +53,7 @@ class ProviderWorker:
         self._contents = Contents(bus, lambda: self._view)
         self._breakers = Breakers(Documents(bus, streams.TARGET_HEALTH.name))
         self._windows = Windows(Documents(bus, streams.WINDOWS.name))
+        self._cache = Cache(bus)
         tools = Tools(
             bus,
             self._events,
@@ -62,6 +64,7 @@ class ProviderWorker:
             self._contents,
             self._breakers,
             self._windows,
+            self._cache,
         )
         self._runner = Runner(tools, self._forwarder, self._hearing, settings.max_in_flight)
         self._heart = Heart(bus, self._runner.streams)
@@ -89,6 +92,7 @@ class ProviderWorker:
         self._breakers.start()
         self._windows.start()
         self._contents.start()
+        await self._cache.start()
         self._runner.start()
         await self._bus.subscribe(subjects.cancel(self._bus.instance), self._runner.on_cancel)
         self._calls = [
@@ -104,6 +108,7 @@ class ProviderWorker:
         await self._heart.draining()
         await asyncio.gather(*(subscription.drain() for subscription in self._calls))
         await self._runner.finish()
+        await self._cache.stop()
         await self._forwarder.settle()
         self._runner.settle()
         await self._tester.finish()

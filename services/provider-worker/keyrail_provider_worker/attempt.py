@@ -29,6 +29,8 @@ from keyrail.telemetry import metrics
 from keyrail_provider_worker import asking, billing, fallback, midstream, render, settle
 from keyrail_provider_worker.asking import Prepared
 from keyrail_provider_worker.breakers import Breakers
+from keyrail_provider_worker.caching.cache import Cache
+from keyrail_provider_worker.caching.turn import Hit, Turn
 from keyrail_provider_worker.call import Call
 from keyrail_provider_worker.contents import Contents, Kept, KeptReply
 from keyrail_provider_worker.deadlines import Deadlines
@@ -53,6 +55,7 @@ class Tools:
     contents: Contents
     breakers: Breakers
     windows: Windows
+    cache: Cache
 
 
 HANDED_ON = Failure(kind="cancelled", message="The slip was handed on.", status=499, code="handed_on")
@@ -64,6 +67,9 @@ LEDGER_AWAY = Failure(
     retry_after_s=1,
 )
 CANCELLED = Failure(kind="cancelled", message="The request was cancelled.", status=499)
+WAITED = Failure(kind="cancelled", message="The slip waited for another.", status=499, code="waited")
+ENOUGH_MS = 1_000
+"""What has to be left of a slip's time for a call after it waited; with less it is taken again."""
 BROKEN_OFF = Failure(kind="internal", message="The attempt broke off.", status=500)
 
 
@@ -71,10 +77,18 @@ class Attempt:
     """Runs once. `cost_usd` and `key_id`, the provider key that was used, are known after `run`."""
 
     def __init__(
-        self, slip: Slip, body: bytes, tools: Tools, continuation: Continuation | None = None
+        self,
+        slip: Slip,
+        body: bytes,
+        tools: Tools,
+        *,
+        continuation: Continuation | None = None,
+        turn: Turn | None = None,
     ) -> None:
         """`continuation`: what the client has already, for an attempt that goes on with it."""
         self.slip = slip
+        self.turn = turn  # given where the slip has waited for the cache before
+        self.waited = False  # for another's answer, in vain: the slip is to be taken again
         self._continuation = continuation
         self._recorder: Recorder | None = None
         self.id = new_id()
@@ -135,7 +149,9 @@ class Attempt:
         finally:
             if self.place is not None:
                 await self.place.settle(self.slip, failure, content_sent=self.content_sent)
-            self._settle(failure)
+            if not self.waited:
+                self._settle(failure)
+                self._close_turn(failure)
             if self._kept is not None:
                 self._tools.contents.end(self._kept, self._started, self.slip.facts.dialect)
         return failure
@@ -167,6 +183,9 @@ class Attempt:
         )
         if asking.counts_here(self.slip, config):
             return await self._count_here()
+        assert self.slip.plan is not None
+        if self.slip.plan.cache is not None and await self._look(config):
+            return WAITED if self.waited else None
         self.key_id = None if isinstance(key, Failure) else key.id
         refusal = await self._commit()
         if refusal is not None:
@@ -221,6 +240,40 @@ class Attempt:
         await self.reply.send(Kind.END, End(cost_usd=Decimal(0)))
         return None
 
+    async def _look(self, config: ProviderConfig) -> bool:
+        """Whether this attempt is over before anybody was called: it was answered, or has `waited`."""
+        if self.turn is None:
+            self.turn = await self._tools.cache.open(self.slip, self._body, config)
+            self.waited = self.turn.hit is None and now_ms() > self.slip.take_by_ms - ENOUGH_MS
+        self._call.turn = self.turn
+        if self.turn.hit is not None:
+            await self._replay(self.turn.hit)
+        return self.waited or self.turn.hit is not None
+
+    async def _replay(self, hit: Hit) -> None:
+        """Answer out of the cache. The ledger has what it did cost when it was made; no key was used."""
+        self._started = self._start_event()
+        self._price = Price(cost_usd=ZERO, source="cache", uncached_usd=hit.entry.cost_usd, basis="exact")
+        self._course.finish = hit.entry.finish
+        self._course.first_content_ms = max(0, now_ms() - self.began_ms)
+        assert self.turn is not None
+        cost = render.total(self.slip, ZERO)
+        length = None if self.slip.facts.stream else len(hit.body)
+        if not self._call.head_sent:
+            head = render.head(self.slip, (), length=length, cost_usd=cost, more=self.turn.headers)
+            self.reply.hold(Kind.HEAD, head)
+        if len(hit.body) > CHUNK:
+            await self.reply.send(Kind.DATA, hit.body, CONTENT)
+        else:
+            self.reply.hold(Kind.DATA, hit.body, CONTENT)
+        end = End(finish=hit.entry.finish, cost_usd=cost, input_tokens=0, output_tokens=0)
+        await self.reply.send(Kind.END, end)
+
+    def _close_turn(self, failure: Failure | None) -> None:
+        if self.turn is not None:
+            price = self._price if failure is None else None
+            self._tools.cache.close(self.turn, self.slip, price, self._call.answer)
+
     async def _commit(self) -> Failure | None:
         """Have the attempt on the ledger before anything is paid for. No acknowledgement means no call."""
         if self._tools.events.clogged:
@@ -252,7 +305,9 @@ class Attempt:
         cost = render.total(self.slip, self._price.cost_usd)
         body = self._call.answer
         if body is not None:
-            self.reply.hold(Kind.HEAD, render.head(self.slip, self._dropped, length=len(body), cost_usd=cost))
+            more = self.turn.headers if self.turn is not None else ()
+            head = render.head(self.slip, self._dropped, length=len(body), cost_usd=cost, more=more)
+            self.reply.hold(Kind.HEAD, head)
             if len(body) > CHUNK:
                 await self.reply.send(Kind.DATA, body, CONTENT)
             else:
@@ -279,7 +334,8 @@ class Attempt:
 
     def _settle(self, failure: Failure | None) -> None:
         provider = self._target.provider
-        metrics.counter(metrics.ATTEMPTS, provider, failure.kind if failure else "ok").inc()
+        if self.turn is None or self.turn.hit is None:  # an answer out of the cache is nobody's upstream
+            metrics.counter(metrics.ATTEMPTS, provider, failure.kind if failure else "ok").inc()
         if self._started is None:
             self.cost_usd = ZERO  # nobody was called
             return

@@ -26,6 +26,7 @@ from keyrail.http.upstream import (
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import redact, render
 from keyrail_provider_worker.asking import Prepared
+from keyrail_provider_worker.caching.turn import Tape, Turn
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.settle import Course
 
@@ -48,6 +49,7 @@ class Call:
         self.head_sent = slip.head_sent
         self.content_sent = slip.role == "continue"  # by the attempt before
         self.answer: bytes | None = None  # a whole answer, not yet sent: its head needs the price
+        self.turn: Turn | None = None  # where the answer may be one of the cache's
         self._reply = reply
         self._deadlines = deadlines
         self._heard = heard
@@ -149,7 +151,8 @@ class Call:
         metrics.histogram(metrics.FIRST_BYTE_SECONDS, self._provider).observe(elapsed_ms / 1000)
 
     async def _whole(self, response: UpstreamResponse, way: Way) -> Failure | None:
-        read = way.answer(await response.read())
+        body = await response.read()
+        read = way.answer(body)
         if isinstance(read, Failure):
             return read
         if self.slip.facts.stream:
@@ -157,6 +160,8 @@ class Call:
         self.course.usage = read.usage
         self.course.finish = read.finish
         self.course.first_content_ms = self._elapsed_ms()
+        if (tape := self._tape) is not None:
+            tape.add(body)
         self.answer = read.body
         return None
 
@@ -164,7 +169,10 @@ class Call:
         self, response: UpstreamResponse, relay: Relay, recorder: Recorder | None
     ) -> Failure | None:
         self._relay = relay
+        tape = self._tape
         while part := await response.chunk():
+            if tape is not None:
+                tape.add(part)
             out = relay.feed(part)
             if recorder is not None:
                 recorder.feed(part)
@@ -205,7 +213,8 @@ class Call:
     def _send_head(self) -> None:
         if not self.head_sent:
             self.head_sent = True
-            self._reply.hold(Kind.HEAD, render.head(self.slip, self._dropped))
+            more = self.turn.headers if self.turn is not None else ()
+            self._reply.hold(Kind.HEAD, render.head(self.slip, self._dropped, more=more))
 
     def _on_keep_alive(self) -> None:
         """Nothing yet: send the head and a comment, so that nobody on the way gives the connection up."""
@@ -214,6 +223,10 @@ class Call:
         self._side.add(task)
         task.add_done_callback(self._side.discard)
         self._deadlines.set(self, time.monotonic() + KEEP_ALIVE_S, self._on_keep_alive)
+
+    @property
+    def _tape(self) -> Tape | None:
+        return self.turn.tape if self.turn is not None else None
 
     def _account(self) -> None:
         """Take over what the stream said of its usage; estimate it when it said nothing."""

@@ -11,9 +11,17 @@ MAX_DROPPED = 2_048
 
 
 def head(
-    slip: Slip, dropped: tuple[str, ...], *, length: int | None = None, cost_usd: Decimal | None = None
+    slip: Slip,
+    dropped: tuple[str, ...],
+    *,
+    length: int | None = None,
+    cost_usd: Decimal | None = None,
+    more: tuple[tuple[str, str], ...] = (),
 ) -> Head:
-    """The head of a successful answer; `length` None means a stream. `dropped`: see Prepared."""
+    """The head of a successful answer; `length` None means a stream. `dropped`: see Prepared.
+
+    `more`: what the cache says.
+    """
     target = slip.target
     headers = [
         ("content-type", "text/event-stream; charset=utf-8" if length is None else "application/json"),
@@ -31,7 +39,7 @@ def head(
         headers.append(("x-keyrail-dropped", _names(dropped)))
     if cost_usd is not None:
         headers.append(("x-keyrail-cost-usd", format(cost_usd, "f")))
-    return Head(status=200, headers=tuple(headers))
+    return Head(status=200, headers=(*headers, *more))
 
 
 def _names(dropped: tuple[str, ...]) -> str:

@@ -26,6 +26,7 @@ from keyrail.routing.extra import ExtraBudget
 from keyrail.telemetry import metrics
 from keyrail_provider_worker import fallback, midstream, retrying, settle
 from keyrail_provider_worker.attempt import Attempt, Tools
+from keyrail_provider_worker.caching.turn import Turn
 from keyrail_provider_worker.retrying import Again
 from keyrail_provider_worker.settlements import Settlements
 from keyrail_provider_worker.standing import LOST_RACE, Verdicts
@@ -98,10 +99,19 @@ class Runner:
             return
         self._begin(slip, body)
 
-    def _begin(self, slip: Slip, body: bytes, continuation: Continuation | None = None) -> None:
+    def _begin(
+        self,
+        slip: Slip,
+        body: bytes,
+        *,
+        continuation: Continuation | None = None,
+        turn: Turn | None = None,
+    ) -> None:
         upto = self._cancelled.get(slip.request_id)
         if upto is not None and (slip.epoch, slip.hop) <= upto:
             self._tell_router(slip, ZERO, final=True)
+            if turn is not None:
+                self._tools.cache.close(turn, slip, None, None)
             return
         if not slip.spent and slip.role == "serve":
             self._extra.earn(slip.tenant)
@@ -109,7 +119,7 @@ class Runner:
         if slip.role in RACING and self._verdicts.lost(slip):
             self._loop.create_task(self._send_fail(slip, LOST_RACE))
             return
-        attempt = Attempt(slip, body, self._tools, continuation)
+        attempt = Attempt(slip, body, self._tools, continuation=continuation, turn=turn)
         task = self._loop.create_task(self._run(attempt, body))
         self._running[attempt.id] = (attempt, task)
         metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
@@ -137,6 +147,9 @@ class Runner:
     async def _run(self, attempt: Attempt, body: bytes) -> None:
         try:
             failure = await attempt.run()
+            if attempt.waited:
+                await self._take_again(attempt, body)
+                return
             spent = _spent(attempt, failure)
             onward = await self._onward(attempt, spent) if spent is not None else None
             self._tell_router(attempt.slip, attempt.cost_usd, final=onward is None)
@@ -147,6 +160,18 @@ class Runner:
         finally:
             self._running.pop(attempt.id, None)
             metrics.ATTEMPTS_IN_FLIGHT.set(len(self._running))
+
+    async def _take_again(self, attempt: Attempt, body: bytes) -> None:
+        """It waited for another's answer until its time to call was nearly over: give it a new one."""
+        assert attempt.turn is not None
+        slip, take_by_ms = attempt.slip, now_ms() + TAKE_BY_MS
+        self._tell_router(slip, ZERO, final=False)
+        try:
+            await attempt.reply.send(Kind.PASSED, Passed(take_by_ms=take_by_ms))
+        except BusError:
+            self._tools.cache.close(attempt.turn, slip, None, None)
+            raise
+        self._begin(slip.replace(hop=slip.hop + 1, take_by_ms=take_by_ms), body, turn=attempt.turn)
 
     async def _after(self, attempt: Attempt, body: bytes, spent: Spent, onward: Again | None) -> None:
         """Pass the slip on to the next target, or tell the client."""
@@ -163,7 +188,9 @@ class Runner:
             await self._wait(onward)
         await attempt.reply.send(Kind.PASSED, Passed(spent=spent, take_by_ms=now_ms() + TAKE_BY_MS))
         if following.role == "continue":
-            self._begin(following, body, attempt.continuation)  # here, where what the client has is known
+            self._begin(
+                following, body, continuation=attempt.continuation
+            )  # here: it has what the client has
             return
         if following.position == slip.position:
             self._begin(following, body)  # here, where it is known first which keys are out

@@ -15,6 +15,7 @@ from keyrail.bus.errors import BusError
 from keyrail.bus.forward import Forwarder
 from keyrail.bus.liveness import Hearing
 from keyrail.bus.reply import Reply
+from keyrail.caching import rule
 from keyrail.contracts import slips, subjects
 from keyrail.contracts.base import now_ms
 from keyrail.contracts.config import ConfigView
@@ -85,6 +86,7 @@ class RequestHandler:
             metrics.counter(metrics.PLANS, "none").inc()
             await self._refuse(request, decision.failure)
             return
+        plan = rule.applied(slip, plan, self._view())
         metrics.counter(metrics.PLANS, plan.strategy).inc()
         deadline = min(slip.deadline_ms, slip.received_ms + round(plan.timeouts.total_s * 1000))
         if not slip.charges:

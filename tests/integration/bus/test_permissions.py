@@ -38,6 +38,10 @@ async def ignore(msg: Msg) -> None:
         ("racer", subjects.EVENT_ATTEMPT),
         ("racer", subjects.REQUEST),
         ("racer", "$KV.keyrail_budgets.x"),
+        ("control", "$JS.API.DIRECT.GET.KV_keyrail_cache.$KV.keyrail_cache.t.k"),
+        ("router", "$JS.API.DIRECT.GET.KV_keyrail_cache.$KV.keyrail_cache.t.k"),
+        ("ingress", "$JS.API.STREAM.MSG.GET.KV_keyrail_cache"),
+        ("control", "$KV.keyrail_cache.t.k"),
     ],
 )
 async def test_a_service_may_not_publish_what_is_not_its_own(

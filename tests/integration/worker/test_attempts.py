@@ -26,6 +26,7 @@ from keyrail.keys.base import KeyReader
 from keyrail.keys.book import KeyBook
 from keyrail_provider_worker.attempt import Attempt, Tools
 from keyrail_provider_worker.breakers import Breakers
+from keyrail_provider_worker.caching.cache import Cache
 from keyrail_provider_worker.contents import Contents
 from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.health import Healths
@@ -102,6 +103,7 @@ class Worker:
             self.contents,
             self.breakers,
             Windows(cast("Documents", None)),
+            Cache(cast("Bus", self.bus)),
         )
 
     def attempt(

@@ -173,3 +173,12 @@ def test_a_closed_exchange_leaves_nothing_for_the_garbage_collector() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_slip_that_waited_in_vain_goes_on_without_having_spent_anything() -> None:
+    exchange = new()
+    exchange.receive(taken(), 0.0)
+    exchange.receive(frame(Kind.PASSED, 1, Passed(take_by_ms=9_000)), 0.0)
+    assert (exchange.spent, exchange.take_by_ms) == ((), 9_000)
+    exchange.receive(taken(worker="w", hop=1), 0.0)
+    assert exchange.worker == "w"

@@ -8,6 +8,7 @@ from typing import Any
 
 from keyrail_control.api import openapi
 from keyrail_control.api.budgets import BudgetRoutes
+from keyrail_control.api.cache import CacheRoutes
 from keyrail_control.api.config import ConfigRoutes
 from keyrail_control.api.contents import ContentRoutes
 from keyrail_control.api.keys import KeyRoutes
@@ -22,6 +23,7 @@ from keyrail_control.api.tokens import TokenRoutes
 from keyrail_control.api.verdicts import VerdictRoutes
 from keyrail_control.buckets import Bucket
 from keyrail_control.configuration import Configuration
+from keyrail_control.kept_answers import KeptAnswers
 from keyrail_control.learned import Learned
 from keyrail_control.provider_keys import ProviderKeys
 from keyrail_control.seeding import Ask
@@ -40,6 +42,7 @@ class Behind:
     configuration: Configuration
     spent: Bucket
     learned: Learned
+    kept: KeptAnswers
 
 
 def whole(behind: Behind) -> Routes:
@@ -59,6 +62,7 @@ def whole(behind: Behind) -> Routes:
         *TokenRoutes(behind.tokens).routes(),
         *ConfigRoutes(behind.configuration).routes(),
         *BudgetRoutes(behind.configuration, behind.tokens, behind.spent).routes(),
+        *CacheRoutes(behind.kept).routes(),
         *PriceRoutes(behind.configuration, behind.ledger).routes(),
         *RepricingRoutes(behind.configuration, behind.ledger).routes(),
         *LedgerRoutes(behind.ledger).routes(),
