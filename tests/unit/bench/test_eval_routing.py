@@ -1,6 +1,7 @@
 import gzip
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_the_hull_leaves_out_what_a_mix_of_others_beats() -> None:
 
 def test_an_outcome_is_measured_against_the_best_single_model_of_the_same_rows() -> None:
     rows = [row("1", a=1.0, b=1.0), row("2", a=1.0, b=0.0)]
-    rows = [Row(*(getattr(r, f) for f in r.__slots__[:-1]), {"a": 2.0, "b": 1.0}) for r in rows]
+    rows = [replace(r, costs={"a": 2.0, "b": 1.0}) for r in rows]
     found = outcome(rows, ("a", "b"), ["b", "a"])
     assert (found.quality_ratio, found.cost_ratio) == (1.0, 0.75)
     assert found.lift == pytest.approx(1.0 - 0.75)
@@ -145,10 +146,7 @@ def test_knowing_nothing_recovers_half_the_gap_and_knowing_all_the_most() -> Non
 def test_nothing_of_the_test_half_reaches_a_decision(tmp_path: Path) -> None:
     table = load(made(tmp_path, ABLE), POOL, with_costs=True)
     tune, test = table.rows[:630], table.rows[630:]
-    blind = [
-        Row(r.id, r.dataset, r.task, r.prompt, r.features, r.packed, dict.fromkeys(r.scores, 0.0), {})
-        for r in test
-    ]
+    blind = [replace(r, scores=dict.fromkeys(r.scores, 0.0), costs={}) for r in test]
     assert Router(tune, table.models).decide(test).targets == Router(tune, table.models).decide(blind).targets
 
 

@@ -15,8 +15,11 @@ WORDS = ["sum", "list", "court", "proof", "river", "tax", "loop", "cell", "verb"
 documents = st.lists(st.lists(st.sampled_from(WORDS), min_size=1, max_size=8), min_size=1, max_size=30)
 
 
-def exemplar(id: str, text: str, at_ms: int = 0, task: str = "t", **scores: float) -> Exemplar:
-    return Exemplar(id=id, task=task, features=features(text).pack(), scores=scores, at_ms=at_ms)
+def exemplar(
+    id: str, text: str, at_ms: int = 0, scores: dict[str, float] | None = None, **more: float
+) -> Exemplar:
+    packed = features(text).pack()
+    return Exemplar(id=id, task="t", features=packed, scores={**(scores or {}), **more}, at_ms=at_ms)
 
 
 def remembered(texts: list[str]) -> Neighbours:
@@ -137,7 +140,7 @@ def prompts(draw: random.Random, *, telling: bool) -> list[Exemplar]:
         good = kind if telling else draw.random() < 0.5
         sure = {"a": 0.9, "b": 0.4} if good else {"a": 0.4, "b": 0.9}
         scores = {target: float(draw.random() < p) for target, p in sure.items()}
-        found.append(exemplar(str(number), text, **scores))
+        found.append(exemplar(str(number), text, scores=scores))
     return found
 
 

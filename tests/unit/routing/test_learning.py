@@ -14,22 +14,27 @@ from keyrail.routing.text import features
 DAY_MS = 86_400_000
 
 
-def verdict(id: str, at_ms: int = 0, text: str | None = None, task: str = "t", **scores: float) -> Verdict:
+def verdict(
+    id: str,
+    at_ms: int = 0,
+    text: str | None = None,
+    scores: dict[str, float] | None = None,
+    **more: float,
+) -> Verdict:
     packed = None if text is None else features(text).pack()
     return Verdict(
-        id=id, request_id=f"r-{id}", route="r", task=task, scores=scores, at_ms=at_ms, features=packed
+        id=id,
+        request_id=f"r-{id}",
+        route="r",
+        task="t",
+        scores={**(scores or {}), **more},
+        at_ms=at_ms,
+        features=packed,
     )
 
 
-verdicts = st.lists(
-    st.builds(
-        lambda at, a, b: (at, {"a": a, "b": b}),
-        st.integers(0, 60 * DAY_MS),
-        st.floats(0, 1),
-        st.floats(0, 1),
-    ),
-    max_size=20,
-)
+pairs = st.fixed_dictionaries({"a": st.floats(0, 1), "b": st.floats(0, 1)})
+verdicts = st.lists(st.tuples(st.integers(0, 60 * DAY_MS), pairs), max_size=20)
 
 
 def folded(given_: list[Verdict]) -> TaskScores:
@@ -41,7 +46,7 @@ def folded(given_: list[Verdict]) -> TaskScores:
 
 @given(verdicts)
 def test_a_verdict_that_comes_again_changes_nothing(found: list[tuple[int, dict[str, float]]]) -> None:
-    all_of = [verdict(str(n), at, **scores) for n, (at, scores) in enumerate(found)]
+    all_of = [verdict(str(n), at, scores=scores) for n, (at, scores) in enumerate(found)]
     once = folded(all_of)
     assert folded([*all_of, *all_of]) == once
     assert TaskScores.decode(once.encode()) == once
@@ -49,7 +54,7 @@ def test_a_verdict_that_comes_again_changes_nothing(found: list[tuple[int, dict[
 
 @given(verdicts)
 def test_verdicts_may_come_in_any_order(found: list[tuple[int, dict[str, float]]]) -> None:
-    all_of = [verdict(str(n), at, **scores) for n, (at, scores) in enumerate(found)]
+    all_of = [verdict(str(n), at, scores=scores) for n, (at, scores) in enumerate(found)]
     forth, back = folded(all_of), folded(all_of[::-1])
     for target, tally in forth.tallies.items():
         assert back.tallies[target].good == pytest.approx(tally.good)
@@ -83,7 +88,7 @@ def test_a_task_that_nobody_judged_has_its_prior_and_no_evidence() -> None:
 
 
 def exemplars(count: int, text: str, **scores: float) -> list[Exemplar]:
-    found = [exemplar_of(verdict(str(n), text=text, **scores)) for n in range(count)]
+    found = [exemplar_of(verdict(str(n), text=text, scores=scores)) for n in range(count)]
     return [one for one in found if one is not None]
 
 

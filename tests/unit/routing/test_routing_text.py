@@ -14,10 +14,9 @@ def test_features_survive_packing(text: str) -> None:
     assert unpack(found.pack()) == found
 
 
-@given(st.lists(st.sampled_from(["sum", "list", "court", "proof", "the"]), min_size=1), st.randoms())
-def test_the_order_of_words_leaves_no_trace(words: list[str], draw: "object") -> None:
-    shuffled = sorted(words)
-    assert features(" ".join(words)) == features(" ".join(shuffled))
+@given(st.lists(st.sampled_from(["sum", "list", "court", "proof", "the"]), min_size=1))
+def test_the_order_of_words_leaves_no_trace(words: list[str]) -> None:
+    assert features(" ".join(words)) == features(" ".join(sorted(words)))
 
 
 def test_another_process_finds_the_same_features() -> None:
