@@ -138,7 +138,7 @@ def run_simulate(options: argparse.Namespace) -> None:
             raise Problems("\n".join(lines)) from None
     rows = added(parts)
     unreadable = sum(cast("int", part["unreadable"]) for part in parts)
-    limits = list(LIMITS)
+    limits: list[str] = list(LIMITS)
     if unreadable:
         limits.append(f"{unreadable} decisions can't be read by this version and are left out.")
     if options.json:
