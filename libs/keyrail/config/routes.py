@@ -40,7 +40,8 @@ _FIELDS: Final = (
     "reference",
     *route_rules.FIELDS,
 )
-_TARGET: Final = ("model", "weight", "quality", "tools", "vision", "json_schema", "window")
+_FLAGS: Final = ("tools", "vision", "json_schema", "prefill")
+_TARGET: Final = ("model", "weight", "quality", "window", *_FLAGS)
 _ROUTE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _MODEL = re.compile(r"[!-~]{1,200}")
 
@@ -171,9 +172,7 @@ def _weighted_target(reader: Reader, entry: Entry, providers: Collection[str]) -
 
 
 def _abilities(reader: Reader, fields: Mapping[str, Entry]) -> Abilities:
-    said: dict[str, Any] = {
-        name: reader.flag(fields[name]) for name in ("tools", "vision", "json_schema") if name in fields
-    }
+    said: dict[str, Any] = {name: reader.flag(fields[name]) for name in _FLAGS if name in fields}
     if "window" in fields:
         said["window"] = reader.whole(fields["window"], 1, HIGHEST_WINDOW)
     return Abilities(**said)

@@ -106,6 +106,7 @@ def _routed(view: ConfigView, asked: Asked, route: RouteConfig, world: World, no
         order = _order(asked, route, options, able, world, now_ms)
     last = [] if route.race is not None or route.strategy == "race" else _last_resort(options)
     every = (*order.options, *(each for each in last if each not in order.options))
+    continues = route.mid_stream == "continue"
     reason = f"route {route.name}: {route.strategy}: {order.reason}{_left_out(options)}"
     plan = Plan(
         strategy=route.strategy,
@@ -117,6 +118,7 @@ def _routed(view: ConfigView, asked: Asked, route: RouteConfig, world: World, no
         timeouts=route.timeouts,
         retries=route.retries,
         windows=_windows(every),
+        prefills=tuple(each.abilities.prefill is True for each in every) if continues else (),
         mid_stream=route.mid_stream,
         race=racing.race(route, order.options, facts, now_ms, view) if able else None,
     )

@@ -12,6 +12,8 @@ def permuted(plan: Plan, places: Sequence[int]) -> Plan:
     changes: dict[str, object] = {"targets": tuple([plan.targets[place] for place in places])}
     if len(plan.windows) == len(plan.targets):
         changes["windows"] = tuple([plan.windows[place] for place in places])
+    if len(plan.prefills) == len(plan.targets):
+        changes["prefills"] = tuple([plan.prefills[place] for place in places])
     race = plan.race
     if race is not None and len(race.most_usd) == len(plan.targets):
         changes["race"] = race.replace(most_usd=tuple([race.most_usd[place] for place in places]))
