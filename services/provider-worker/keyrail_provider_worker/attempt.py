@@ -334,16 +334,17 @@ class Attempt:
 
     def _settle(self, failure: Failure | None) -> None:
         provider = self._target.provider
-        if self.turn is None or self.turn.hit is None:  # an answer out of the cache is nobody's upstream
+        upstream = self.turn is None or self.turn.hit is None  # an answer out of the cache is nobody's
+        if upstream:
             metrics.counter(metrics.ATTEMPTS, provider, failure.kind if failure else "ok").inc()
         if self._started is None:
             self.cost_usd = ZERO  # nobody was called
             return
-        if failure is None:
-            self._tools.breakers.succeeded(self._target)
-        else:
+        if failure is not None:
             self._tools.breakers.failed(self._target, failure, self.began_ms)
             self._tools.windows.refused(self.slip, self.key_id, failure)
+        elif upstream:
+            self._tools.breakers.succeeded(self._target)
         paid = self._price or self._paid(self._started, failure)
         self.cost_usd = paid.cost_usd
         standing = self.place.standing if self.place is not None else None
