@@ -55,7 +55,8 @@ def test_all_that_a_route_can_say_is_understood() -> None:
         0.9,
         Abilities(tools=True, vision=False, json_schema=True, window=128_000),
     )
-    assert found.targets[1].quality is None and found.targets[1].abilities == Abilities()
+    assert found.targets[1].quality is None
+    assert found.targets[1].abilities == Abilities()
     assert found.smart == SmartRule(prefer="latency", bar=0.9, confidence=0.95, mass=20.0, neighbours=False)
     assert found.race == RaceRule(
         mode="hedge", most=3, delay_s=0.3, within_s=10.0, drain=True, extra_spend=0.1
