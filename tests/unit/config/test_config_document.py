@@ -251,7 +251,8 @@ ONE_PROBLEM: dict[str, tuple[str, str]] = {
     ),
     "strategy that only requests have": (
         "routes: {a: {strategy: direct, targets: [openai/x]}}",
-        '1: routes.a.strategy: unknown strategy "direct"; known: fallback, weighted, cheapest, fastest, smart, race',
+        '1: routes.a.strategy: unknown strategy "direct"; '
+        "known: fallback, weighted, cheapest, fastest, smart, race",
     ),
     "strategy is empty": (
         "routes: {a: {strategy: , targets: [openai/x]}}",
@@ -334,7 +335,8 @@ def test_a_mistake_is_one_problem_with_its_line(case: str) -> None:
 def test_timeouts_are_seconds_above_zero(bad: str) -> None:
     (problem,) = problems(f"routes: {{a: {{targets: [openai/x], timeouts: {{total: {bad}}}}}}}")
     assert problem.startswith(
-        "1: routes.a.timeouts.total: must be a duration such as 300ms, 30s or 10m, above 0 and up to 86400s, not "
+        "1: routes.a.timeouts.total: must be a duration such as 300ms, 30s or 10m, "
+        "above 0 and up to 86400s, not "
     )
 
 
@@ -410,8 +412,10 @@ def test_all_problems_are_found_at_once_in_the_order_of_their_lines() -> None:
             "keyrail.yaml:2: providers.openai.base_url: must not carry a user name or password",
             'keyrail.yaml:7: routes.fast.targets[0]: unknown provider "grok" (did you mean "groq"?)',
             'keyrail.yaml:8: routes.fast.timeouts: unknown key "conect" (did you mean "connect"?)',
-            "keyrail.yaml:8: routes.fast.timeouts.total: must be a duration such as 300ms, 30s or 10m, above 0 and up to 86400s, not 0",
-            "keyrail.yaml:9: routes.split: strategy is missing; known: fallback, weighted, cheapest, fastest, smart, race",
+            "keyrail.yaml:8: routes.fast.timeouts.total: must be a duration such as 300ms, 30s or 10m, "
+            "above 0 and up to 86400s, not 0",
+            "keyrail.yaml:9: routes.split: strategy is missing; "
+            "known: fallback, weighted, cheapest, fastest, smart, race",
             'keyrail.yaml:10: routes.split: unknown key "stratgy" (did you mean "strategy"?)',
             "keyrail.yaml:16: aliases.Big: goes in a circle: Big -> bigger -> Big",
         ]
