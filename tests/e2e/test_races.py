@@ -48,7 +48,7 @@ def drawn(seed: int, number: int) -> list[RouteConfig]:
         models = [draw.choice(GOOD), *(draw.choice(GOOD + BAD) for _ in range(draw.randint(1, 3)))]
         draw.shuffle(models)
         rule = RaceRule(
-            mode=MODES[index % len(MODES)],  # pyright: ignore[reportArgumentType] one of the literals
+            mode=MODES[index % len(MODES)],
             most=draw.choice((2, 3)),
             delay_s=draw.choice((0.0, 0.05, 0.2)),
             within_s=draw.choice((0.3, 1.0)),

@@ -117,7 +117,7 @@ async def probes_and_metrics(stack: Stack) -> None:
 
 def logs_are_json(stack: Stack) -> None:
     files = list((stack.home / "logs").iterdir())
-    assert len(files) == 7
+    assert len(files) == 8
     assert [file.name for file in files if file.suffix != ".jsonl"] == ["nats-server.log"]
     for file in files:
         if file.suffix == ".jsonl":

@@ -18,7 +18,7 @@ def whole(content: str | None, finish: str = "stop", **more: Any) -> bytes:
 
 
 def streamed(*deltas: dict[str, Any], finish: str = "stop") -> bytes:
-    chunks = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    chunks: list[dict[str, Any]] = [{"choices": [{"index": 0, "delta": delta}]} for delta in deltas]
     chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
     return b"".join(b"data: %b\n\n" % json.dumps(c).encode() for c in chunks) + b"data: [DONE]\n\n"
 

@@ -125,7 +125,8 @@ class Field:
 
     def most(self, cost: str | None) -> Decimal | None:
         """No contender costs more than the most it can."""
-        return None if cost is None else min(Decimal(cost), *self.race.most_usd)
+        most = [usd for usd in self.race.most_usd if usd is not None]
+        return None if cost is None else min([Decimal(cost), *most])
 
     def end(self, number: int, cost: str | None = "1", finish: str = "stop") -> None:
         last = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"%b"}]}\n\n' % finish.encode()
