@@ -39,7 +39,7 @@ def test_every_route_is_described_with_its_summary_body_and_answer(route: Route[
 
 def test_two_routes_are_open_and_no_others() -> None:
     assert {route.path for route in ROUTES if route.open} == {"/healthz", "/metrics"}
-    assert len(ROUTES) == 41
+    assert len(ROUTES) == 43
 
 
 def test_nothing_else_is_described() -> None:

@@ -88,7 +88,8 @@ class Contender:
             self.worker, self.attempt_id, self.taken_at = taken.worker, taken.attempt_id, now
         elif frame.kind == _PASSED:
             passed = Passed.decode(frame.payload)
-            self.spent = (*self.spent, passed.spent)
+            if passed.spent is not None:  # else it only waited, for an answer out of the cache
+                self.spent = (*self.spent, passed.spent)
             self.take_by_ms = passed.take_by_ms
             self._next(self.hop + 1)
         elif frame.kind == _HEAD:

@@ -11,9 +11,6 @@ from keyrail.contracts.config import (
     ConfigView,
     ModelPrice,
     ProviderConfig,
-    RaceRule,
-    RouteConfig,
-    WeightedTarget,
 )
 from keyrail.contracts.slips import Facts, Hold, Plan, Race, Slip, Target
 from keyrail_router import racing
@@ -38,18 +35,6 @@ def slip(facts: Facts | None = None, hold: Hold | None = None, **more: Any) -> S
         plan=plan,
         hold=hold,
     )
-
-
-def route(rule: RaceRule | None, **more: Any) -> RouteConfig:
-    targets = (WeightedTarget(target=A), WeightedTarget(target=B))
-    return RouteConfig(name="r", strategy="fallback", targets=targets, race=rule).replace(**more)
-
-
-def test_a_route_races_as_its_rule_says() -> None:
-    rule = RaceRule(mode="hedge", delay_s=0.5, drain=True)
-    assert racing.of(route(rule)) == Race(mode="hedge", delays_s=(0.5,), drain=True)
-    assert racing.of(route(None)) is None
-    assert racing.of(route(None, strategy="race")) == Race(mode="first")
 
 
 @pytest.mark.parametrize(
