@@ -81,14 +81,15 @@ async def test_after_content_the_stream_ends_with_an_honest_error(
     assert shown["status"] == "failed"
 
 
+# models of their own: what others fail with opens breakers, and then a failure says so
 @pytest.mark.parametrize(
     ("model", "status", "kind"),
     [
-        ("sandbox/status-400", 400, openai.BadRequestError),
-        ("sandbox/context-length", 400, openai.BadRequestError),
-        ("sandbox/status-500", 502, openai.InternalServerError),
-        ("sandbox/garbage", 502, openai.InternalServerError),
-        ("sandbox/cut-5", 502, openai.InternalServerError),
+        ("sandbox/status-400+stall-1ms", 400, openai.BadRequestError),
+        ("sandbox/context-length+stall-1ms", 400, openai.BadRequestError),
+        ("sandbox/status-500+stall-1ms", 502, openai.InternalServerError),
+        ("sandbox/garbage+stall-1ms", 502, openai.InternalServerError),
+        ("sandbox/cut-5+stall-1ms", 502, openai.InternalServerError),
         ("only-hang", 504, openai.InternalServerError),
         ("stops-between-chunks", 504, openai.InternalServerError),
         ("sandbox/no-such-model", 404, openai.NotFoundError),

@@ -151,6 +151,10 @@ def _spent(part: Callable[[Call], bool]) -> Callable[[Sequence[Call]], Decimal]:
     return lambda found: total(each for each in found if part(each))
 
 
+def _lost(call: Call) -> bool:
+    return call.settled is not None and call.settled.standing == "lost"
+
+
 def _unknown(found: Sequence[Call]) -> int:
     return sum(each.cost is None for each in found)
 
@@ -172,8 +176,8 @@ MEASURES: Mapping[str, _AT_ALL] = {
     "tokens": both,
     "per_request_usd": lambda f: divided(spend(f), requests(f)),
     "per_1k_tokens_usd": _per_1k,
-    "failed_usd": _spent(lambda c: c.status != "ok"),
-    "retried_usd": _spent(lambda c: c.started.number > 1),
+    "failed_usd": _spent(lambda c: c.status != "ok" or _lost(c)),
+    "retried_usd": _spent(lambda c: c.started.number > 1 and c.started.role == "serve"),
     "estimated_usd": _ESTIMATED,
     "estimated_share": lambda f: divided(_ESTIMATED(f), total(f)),
     "untagged_share": lambda f: divided(_UNTAGGED(f), total(f)),
@@ -226,7 +230,7 @@ def _cached(call: Call) -> bool:
 
 _KINDS: Mapping[str, Callable[[Call], bool]] = {
     "standing": _raced,
-    "lost_race_usd": lambda c: c.settled is not None and c.settled.standing == "lost",
+    "lost_race_usd": _lost,
     "cache_hits": _cached,
     "answers_saved_usd": _cached,
     "reference_share": lambda c: (

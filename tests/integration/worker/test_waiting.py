@@ -26,6 +26,7 @@ from keyrail.http.upstream import Upstream
 from keyrail.keys.base import KeyReader
 from keyrail.keys.book import KeyBook
 from keyrail_provider_worker.attempt import Tools
+from keyrail_provider_worker.breakers import Breakers
 from keyrail_provider_worker.caching.cache import Cache
 from keyrail_provider_worker.caching.turn import Tape, Turn
 from keyrail_provider_worker.contents import Contents
@@ -33,6 +34,7 @@ from keyrail_provider_worker.deadlines import Deadlines
 from keyrail_provider_worker.health import Healths
 from keyrail_provider_worker.keyring import Keyring
 from keyrail_provider_worker.runner import Runner
+from keyrail_provider_worker.windows import Windows
 
 BODY = b'{"id":"1","choices":[{"message":{"content":"hi"},"finish_reason":"stop"}],"usage":null}'
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
@@ -115,7 +117,19 @@ async def run(wire: Wire, check: Callable[[Vain, Ledger, Provider], Awaitable[No
     keyring = Keyring(store, Healths(KeyBook(), cast("Documents", None), events, store, "worker"))
     contents = Contents(bus, lambda: view)
     cache = cast("Cache", vain)
-    tools = Tools(bus, events, upstream, keyring, lambda: view, Deadlines(), contents, cache)
+    nothing = cast("Documents", None)  # nobody fails here
+    tools = Tools(
+        bus,
+        events,
+        upstream,
+        keyring,
+        lambda: view,
+        Deadlines(),
+        contents,
+        Breakers(nothing),
+        Windows(nothing),
+        cache,
+    )
     runner = Runner(tools, cast("Forwarder", None), cast("Hearing", None), 10)
     runner._loop = asyncio.get_running_loop()  # pyright: ignore[reportPrivateUsage]
     try:
