@@ -129,6 +129,6 @@ async def test_a_request_is_shown_with_its_attempts_and_their_sum(stack: Stack) 
     shown = await stack.ledger("requests", "show", request_id)
     assert (shown["status"], shown["cost_usd"]) == ("ok", "0")
     assert [(a["model"], a["status"]) for a in shown["attempts"]] == [
-        ("status-429", "failed"),
+        ("status-429+retry-after-0", "failed"),
         ("echo", "ok"),
     ]
