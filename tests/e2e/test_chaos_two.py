@@ -9,6 +9,7 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -139,8 +140,8 @@ async def the_running(stack: Stack, team: str) -> dict[str, Any]:
 
 async def test_a_paused_worker_fails_no_request_and_pays_for_none_that_was_handed_on(stack: Stack) -> None:
     async with Witness(stack) as witness, Load(stack, chat("sandbox/stall-200ms"), kept=8) as load:
-        paused_ms = time.time() * 1000
         pid = stack.signal("provider-worker", signal.SIGSTOP)
+        paused_ms = time.time() * 1000
         try:
             await asyncio.sleep(10)  # the pause itself is what is tested
         finally:
@@ -150,8 +151,6 @@ async def test_a_paused_worker_fails_no_request_and_pays_for_none_that_was_hande
         await load.__aexit__(None, None, None)
         calls = await witness.attempts()
     assert not load.failures, load.failures[:3]
-    slow = [answer for answer in load.answers if answer.seconds > 3]
-    assert 0 < len(slow) <= 10, "each client is caught once, then everybody knows"
     ledger = await stack.all_settled(calls)
     by_request: dict[str, list[str]] = defaultdict(list)
     for attempt_id in calls:
@@ -159,13 +158,19 @@ async def test_a_paused_worker_fails_no_request_and_pays_for_none_that_was_hande
     for attempt_ids in by_request.values():
         *handed_on, _ = sorted(attempt_ids, key=lambda a: ledger[a]["epoch"])
         for attempt_id in handed_on:
-            assert calls[attempt_id]["started_ms"] < paused_ms + 100, (
-                paused_ms,
-                resumed_ms,
-                calls[attempt_id],
-            )
-    epochs = {row["epoch"] for row in ledger.values()}
-    assert epochs >= {0, 1}, "no request was handed on: the pause did not matter"
+            assert calls[attempt_id]["started_ms"] < resumed_ms, "called after the pause, and handed on"
+    asked = {answer.request_id for answer in load.answers}
+    again = {r["request_id"]: r["epoch"] for r in ledger.values() if r["epoch"] and r["request_id"] in asked}
+    assert again, "no request was handed on: the pause did not matter"
+    twice = [request_id for request_id, epoch in again.items() if epoch > 1]
+    late = [request_id for request_id in again if came_ms(request_id) > paused_ms + 3000]
+    # A load of ten gives 0 and 0; 8 together or more where nobody is addressed in person.
+    assert len(twice) + len(late) <= 3, "each client is caught once, then everybody knows"
+
+
+def came_ms(request_id: str) -> int:
+    """When ingress got the request: Unix milliseconds, which UUIDs of version 7 begin with."""
+    return UUID(request_id).int >> 80
 
 
 async def test_what_a_killed_worker_left_open_is_settled_as_lost(
