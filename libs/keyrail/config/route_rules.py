@@ -16,6 +16,7 @@ MOST_RACERS: Final = 8
 MOST_RETRIES: Final = 5
 LONGEST_S: Final = 86_400
 LONGEST_TTL_S: Final = 7 * 86_400
+HIGHEST_WORTH: Final = 1_000
 HIGHEST_MASS: Final = 10_000
 _PREFER: Final[dict[str, Literal["cost", "latency"]]] = {"cost": "cost", "latency": "latency"}
 _RACES: Final[dict[str, Literal["first", "first_complete", "best", "hedge"]]] = {
@@ -59,7 +60,7 @@ def rules_of(
 
 
 def _smart(reader: Reader, entry: Entry) -> SmartRule:
-    fields = reader.fields(entry, ("prefer", "bar", "confidence", "mass", "neighbours")) or {}
+    fields = reader.fields(entry, ("prefer", "bar", "confidence", "mass", "neighbours", "worth")) or {}
     said: dict[str, Any] = {}
     if "prefer" in fields:
         said["prefer"] = _one_of(reader, fields["prefer"], _PREFER)
@@ -72,6 +73,8 @@ def _smart(reader: Reader, entry: Entry) -> SmartRule:
         said["confidence"] = confidence
     if "mass" in fields:
         said["mass"] = reader.positive(fields["mass"], HIGHEST_MASS)
+    if "worth" in fields:
+        said["worth"] = reader.positive(fields["worth"], HIGHEST_WORTH)
     if "neighbours" in fields:
         said["neighbours"] = reader.switch(fields["neighbours"])
     return SmartRule(**{name: value for name, value in said.items() if value is not None})

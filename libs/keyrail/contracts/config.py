@@ -114,7 +114,8 @@ class SmartRule(Contract, frozen=True, kw_only=True):
     least `bar` times as good as the reference.
 
     `mass`: how many verdicts a quality out of the configuration weighs as much as. `neighbours`: whether
-    prompts like this one count.
+    prompts like this one count. `worth`: US dollars (or seconds) that a good answer instead of a bad one is
+    worth; 0: the cheapest (or fastest) of those that clear serves, whatever better ones would add.
     """
 
     prefer: Literal["cost", "latency"] = "cost"
@@ -122,6 +123,7 @@ class SmartRule(Contract, frozen=True, kw_only=True):
     confidence: float = 0.8
     mass: float = 8.0
     neighbours: bool = True
+    worth: float = 0.0
 
 
 class RaceRule(Contract, frozen=True, kw_only=True):

@@ -134,7 +134,14 @@ def smart(
         )
         for each in every
     ]
-    choice = choose(candidates, reference, bar=rule.bar, confidence=rule.confidence, prefer=rule.prefer)
+    choice = choose(
+        candidates,
+        reference,
+        bar=rule.bar,
+        confidence=rule.confidence,
+        prefer=rule.prefer,
+        worth=rule.worth,
+    )
     for each, scored in zip(every, choice.candidates, strict=True):
         each.scored = scored
     chosen = next(each for each in open_ if each.name == choice.target)

@@ -38,7 +38,7 @@ routes:
       - {model: openai/x, quality: 0.9, tools: true, vision: false, json_schema: true, window: 128000}
       - groq/y
     reference: openai/x
-    smart: {prefer: latency, bar: 0.9, confidence: 0.95, mass: 20, neighbours: off}
+    smart: {prefer: latency, bar: 0.9, confidence: 0.95, mass: 20, neighbours: off, worth: 0.002}
     race: {mode: hedge, most: 3, delay: 300ms, within: 10s, drain: on, extra_spend: 10%}
     cache: {mode: read, ttl: 2h, any_temperature: true}
     mid_stream: continue
@@ -57,7 +57,9 @@ def test_all_that_a_route_can_say_is_understood() -> None:
     )
     assert found.targets[1].quality is None
     assert found.targets[1].abilities == Abilities()
-    assert found.smart == SmartRule(prefer="latency", bar=0.9, confidence=0.95, mass=20.0, neighbours=False)
+    assert found.smart == SmartRule(
+        prefer="latency", bar=0.9, confidence=0.95, mass=20.0, neighbours=False, worth=0.002
+    )
     assert found.race == RaceRule(
         mode="hedge", most=3, delay_s=0.3, within_s=10.0, drain=True, extra_spend=0.1
     )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyrail.config import document
-from keyrail.contracts.config import ConfigView
+from keyrail.contracts.config import ConfigView, SmartRule
 from keyrail.contracts.routing import Gate
 from keyrail.contracts.slips import Facts
 from keyrail.providers import registry
@@ -264,6 +264,20 @@ def test_a_smart_route_takes_the_cheapest_that_is_good_enough() -> None:
     assert (scores["local/b"].probability or 0) > 0.99 > 0.01 > (scores["local/c"].probability or 0)
     out = Stage(costs=costs, known=known, shares={"local/b": 0.0}, untils={"local/b": NOW + 1})
     assert letters(ask("three", out, VIEWS["smart"])) == "acb", "gates come first"
+
+
+def test_what_a_good_answer_is_worth_decides_among_those_that_are_good_enough() -> None:
+    costs = {"local/a": Decimal("0.10"), "local/b": Decimal("0.01")}
+    known = {"local/a": sure(0.92), "local/b": sure(0.90)}
+    route = VIEWS["smart"].routes["three"]
+    for worth, expected in (
+        (0.0, "cheapest-clears"),
+        (4.0, "best-value-clears"),
+        (5.0, "reference-is-best-value"),
+    ):
+        rule = (route.smart or SmartRule()).replace(worth=worth)
+        view = VIEW.replace(routes={"three": route.replace(smart=rule)})
+        assert ask("three", Stage(costs=costs, known=known), view).code == expected
 
 
 def test_a_smart_route_without_verdicts_is_its_reference() -> None:
