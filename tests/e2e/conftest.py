@@ -41,7 +41,10 @@ routes:
   goes-on:
     strategy: fallback
     mid_stream: continue
-    targets: [sandbox/cut-4, {model: sandbox/status-500+stall-2ms, prefill: true}, {model: sandbox/echo, prefill: true}]
+    targets:
+      - sandbox/cut-4
+      - {model: sandbox/status-500+stall-2ms, prefill: true}
+      - {model: sandbox/echo, prefill: true}
   goes-on-twice:
     strategy: fallback
     mid_stream: continue
