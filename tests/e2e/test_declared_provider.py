@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import httpx
 import pytest
@@ -51,8 +52,11 @@ class Declared:
     seen: list[bytes] = field(default_factory=list[bytes])
 
 
-async def keep_open(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def keep_open(
+    kept: set[asyncio.Task[None] | None], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
     """Say all there is to say, and wait for the other side to leave."""
+    kept.add(asyncio.current_task())
     event = {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_reason": "stop"}]}
     events = f"data: {json.dumps(event)}\n\ndata: [DONE]\n\n".encode()
     await reader.readuntil(b"\r\n\r\n")
@@ -60,12 +64,14 @@ async def keep_open(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
     writer.write(b"%x\r\n%s\r\n" % (len(events), events))  # and no last chunk
     await reader.read()
     writer.close()
+    await writer.wait_closed()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def declared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Declared]:
     seen: list[bytes] = []
-    servers = [await serve_once(seen), await asyncio.start_server(keep_open, "127.0.0.1", 0)]
+    kept: set[asyncio.Task[None] | None] = set()
+    servers = [await serve_once(seen), await asyncio.start_server(partial(keep_open, kept), "127.0.0.1", 0)]
     mine, late = (f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1" for server in servers)
     config = f'providers: {{my-vllm: {{base_url: "{mine}", needs_key: true}}, late: {{base_url: "{late}"}}}}'
     home = tmp_path_factory.mktemp("declared") / "home"
@@ -76,6 +82,7 @@ async def declared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[De
     for server in servers:
         server.close()
         await server.wait_closed()
+    await asyncio.gather(*(task for task in kept if task is not None))
 
 
 async def test_it_is_called_with_its_key_and_its_price_is_unknown(declared: Declared) -> None:
