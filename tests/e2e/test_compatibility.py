@@ -16,6 +16,7 @@ def test_every_built_in_provider_has_a_column() -> None:
     assert set(BASES) == set(registry.load()) - {"sandbox"}
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(180)  # 15 s on an idle machine
 async def test_the_page_says_what_happens(tmp_path: Path, sandbox_url: str) -> None:
     matrix = await tried(tmp_path / "home", sandbox_url)

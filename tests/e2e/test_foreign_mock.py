@@ -16,7 +16,7 @@ from support.stack import Stack, chat
 
 SAYS = "Hello from a mock that nobody here wrote."
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.proof, pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest.fixture(scope="module")

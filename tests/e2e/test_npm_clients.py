@@ -30,6 +30,7 @@ ENDS = {
 }
 
 
+@pytest.mark.proof
 @pytest.mark.timeout(240)
 async def test_clients_from_npm_work_with_every_dialect(
     make_stack: Callable[..., Stack], tmp_path_factory: pytest.TempPathFactory, sandbox_url: str
