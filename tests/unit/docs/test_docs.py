@@ -108,3 +108,13 @@ def test_the_configuration_in_the_document_on_contents_is_valid() -> None:
     kept = view.tenants["default"].contents
     assert kept is not None
     assert kept.keep_days == 30
+
+
+@pytest.mark.parametrize("name", ["caching", "mid-stream", "racing"])
+def test_the_examples_of_routes_are_good(name: str) -> None:
+    text = (ROOT / f"docs/{name}.md").read_text()
+    examples = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    assert examples
+    for example in examples:
+        whole = example if re.match(r"\w", example) else f"routes:\n{example}"
+        document.parse(whole, f"{name}.md", registry.configs())
