@@ -9,14 +9,16 @@ from decimal import Decimal
 from statistics import fmean
 
 from bench.routing.data import Row
+from keyrail.contracts.config import KEEP_CONFIDENCE, SmartRule
 from keyrail.contracts.scores import TaskScores, Verdict
 from keyrail.routing.choice import Candidate, choose
 from keyrail.routing.learning import Model, exemplar_of, fold
 from keyrail.routing.tuning import worth_for
 
 TARGET = 0.99
-BAR, CONFIDENCE = 0.95, 0.5
-"""The net under the target for the whole: no prompt goes to a model that is expected to keep less."""
+RULE = SmartRule(keep=TARGET, confidence=KEEP_CONFIDENCE)
+"""As `smart: {keep: 0.99}` of a route. Its bar is a net: no prompt goes to a model that is expected to keep
+less."""
 NOW_MS = 0  # rows carry no times
 
 
@@ -77,8 +79,7 @@ class Router:
         self.reference = max(models, key=lambda model: overall[model])
         self.model = taught([row.verdict() for row in tune], overall)
         self._costs = Costs(tune, models)
-        worth = worth_for(self._requests(tune), self.reference, target)
-        self.worth = worth
+        self.worth = worth_for(self._requests(tune), self.reference, target)
 
     def _requests(self, rows: Sequence[Row]) -> list[tuple[list[Candidate], float]]:
         if self.model.uses_neighbours:
@@ -107,9 +108,11 @@ class Router:
 
     def target(self, row: Row) -> str:
         """One decision. Without a worth that keeps the target, the reference serves everything."""
-        if self.worth is None:
-            return self.reference
         choice = choose(
-            self.candidates(row), self.reference, bar=BAR, confidence=CONFIDENCE, worth=self.worth
+            self.candidates(row),
+            self.reference,
+            bar=RULE.bar,
+            confidence=RULE.confidence,
+            worth=self.worth,
         )
         return choice.target

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,6 +16,7 @@ from support.stack import Stack, chat
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
 
+PAIR = ("dear/echo+stall-1ms", "fair/echo+stall-1ms")
 CONFIG = """
 providers:
   dear: {{base_url: "{url}", needs_key: false, prices: {{"*": {{input: 5, output: 25}}}}}}
@@ -25,6 +29,11 @@ routes:
     strategy: smart
     targets: [fair/echo, {{model: dear/echo, quality: 0.9}}]
     reference: dear/echo
+  thrifty:
+    strategy: smart
+    targets: [dear/echo+stall-1ms, fair/echo+stall-1ms]
+    reference: dear/echo+stall-1ms
+    smart: {{keep: 0.9}}
   spread: {{strategy: weighted, targets: [dear/echo, fair/echo], stick: 10m}}
   saved: {{strategy: smart, targets: [dear/status-500, fair/echo], reference: dear/status-500, cache: off}}
   sized:
@@ -88,6 +97,25 @@ async def test_a_smart_route_begins_at_its_reference_and_falls_back_in_order(
         ("dear", "failed", "saved"),
         ("fair", "ok", "saved"),
     ]
+
+
+async def test_a_route_keeps_a_share_of_quality_with_what_its_routers_find_out(
+    client: httpx.AsyncClient, routed: Stack, tmp_path: Path
+) -> None:
+    line = {"route": "thrifty", "task": "any"}
+    verdicts = [line | {"target": target, "score": 1 - (n % 10 == 0)} for target in PAIR for n in range(100)]
+    file = tmp_path / "verdicts.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in verdicts))
+    assert (await routed.ledger("verdicts", "import", str(file)))["new"] == 200
+    async with asyncio.timeout(60):
+        while await served(client, chat("thrifty", max_tokens=8)) != "fair/echo+stall-1ms":
+            pass
+    shown = await routed.ledger("routes", "show", "thrifty")
+    (tuned,) = shown["tuned"]
+    assert tuned["tenant"] == "default"
+    assert tuned["requests"] >= 50
+    assert tuned["kept"] == pytest.approx(1, abs=0.02)
+    assert tuned["saved"] == pytest.approx(0.8, abs=0.02)
 
 
 async def test_a_conversation_keeps_its_target_whichever_router_it_meets(client: httpx.AsyncClient) -> None:

@@ -29,6 +29,7 @@ class Stage(Calm):
     seconds: dict[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
     known: dict[str, Posterior] = field(default_factory=dict[str, Posterior])
     stuck: dict[str, str] = field(default_factory=dict[str, str])
+    worths: dict[str, float] = field(default_factory=dict[str, float])
 
     def share(self, target: Target, now_ms: int) -> float:
         return self.shares.get(name_of(target), 1.0)
@@ -52,6 +53,9 @@ class Stage(Calm):
         now_ms: int,
     ) -> dict[str, Posterior]:
         return super().qualities(tenant, route, task, prompt, now_ms) | self.known
+
+    def worth(self, tenant: str, route: RouteConfig) -> float | None:
+        return self.worths.get(route.name)
 
     def latency(self, target: Target, facts: Facts, now_ms: int) -> Prediction | None:
         seconds = self.seconds.get(name_of(target))

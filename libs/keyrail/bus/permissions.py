@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from keyrail.contracts import streams, subjects
+from keyrail.contracts import score_keys, streams, subjects
 from keyrail.contracts.streams import Bucket, Durable
 
 ADMIN = "setup"
@@ -101,6 +101,7 @@ SERVICES: dict[str, Permissions] = {
             *_watch(streams.TARGET_HEALTH),
             *_watch(streams.WINDOWS),
             *_watch(streams.SCORES),
+            f"$KV.{streams.SCORES.name}.{score_keys.TUNED}",  # the rest is written where verdicts come in
             *_watch(streams.MEASURES),
             *_write(streams.MEASURES),
             *_change(streams.BUDGETS),

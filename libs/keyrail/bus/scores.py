@@ -14,7 +14,7 @@ from keyrail.bus.connection import Bus
 from keyrail.bus.documents import Documents
 from keyrail.contracts import score_keys, streams
 from keyrail.contracts.score_keys import Taken
-from keyrail.contracts.scores import Exemplar, TaskScores, Verdict
+from keyrail.contracts.scores import Exemplar, TaskScores, Tuned, Verdict
 from keyrail.routing import learning
 
 REMEMBERED: Final = 4_096
@@ -36,6 +36,11 @@ class Scores:
         """What is known at each task of a route. Raises BusError."""
         found = await self._documents.all(score_keys.tasks_of(tenant, route))
         return [TaskScores.decode(each) for each in found.values()]
+
+    async def tuned(self, route: str) -> dict[str, Tuned]:
+        """What was found out for a route that keeps a share of quality, by tenant. Raises BusError."""
+        found = await self._documents.all(score_keys.tuned_of(route))
+        return {score_keys.tenant_of(key): Tuned.decode(each) for key, each in found.items()}
 
     async def fold(self, tenant: str, verdicts: Sequence[Verdict]) -> int:
         """Returns how many were new. Raises BusError; those folded until then stay, and may be brought

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, TypeVar
 from keyrail.config.problems import quoted
 from keyrail.config.reader import Entry, Reader
 from keyrail.config.tree import Fields, Scalar
-from keyrail.contracts.config import CacheConfig, RaceRule, SmartRule
+from keyrail.contracts.config import KEEP_CONFIDENCE, CacheConfig, RaceRule, SmartRule
 from keyrail.contracts.slips import CacheMode, Strategy
 
 FIELDS: Final = ("smart", "race", "cache", "mid_stream", "stick", "retries")
@@ -60,7 +60,8 @@ def rules_of(
 
 
 def _smart(reader: Reader, entry: Entry) -> SmartRule:
-    fields = reader.fields(entry, ("prefer", "bar", "confidence", "mass", "neighbours", "worth")) or {}
+    known = ("prefer", "bar", "confidence", "mass", "neighbours", "worth", "keep")
+    fields = reader.fields(entry, known) or {}
     said: dict[str, Any] = {}
     if "prefer" in fields:
         said["prefer"] = _one_of(reader, fields["prefer"], _PREFER)
@@ -75,6 +76,11 @@ def _smart(reader: Reader, entry: Entry) -> SmartRule:
         said["mass"] = reader.positive(fields["mass"], HIGHEST_MASS)
     if "worth" in fields:
         said["worth"] = reader.positive(fields["worth"], HIGHEST_WORTH)
+    if "keep" in fields:
+        said["keep"] = _above_zero(reader, fields["keep"])
+        said.setdefault("confidence", KEEP_CONFIDENCE)
+        if "worth" in fields:
+            reader.bad(fields["worth"], "is found out where the route says what to keep")
     if "neighbours" in fields:
         said["neighbours"] = reader.switch(fields["neighbours"])
     return SmartRule(**{name: value for name, value in said.items() if value is not None})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from keyrail.contracts.base import Contract
 from keyrail.contracts.budgets import Budget, Limits
@@ -109,13 +109,20 @@ class WeightedTarget(Contract, frozen=True, kw_only=True):
     abilities: Abilities = Abilities()
 
 
+KEEP_CONFIDENCE: Final = 0.5
+"""A net under a share that is kept as a whole: what one request may lose is weighed there, not forbidden."""
+
+
 class SmartRule(Contract, frozen=True, kw_only=True):
     """How a smart route chooses: the target that is best by `prefer` of those that are, with `confidence`, at
     least `bar` times as good as the reference.
 
-    `mass`: how many verdicts a quality out of the configuration weighs as much as. `neighbours`: whether
-    prompts like this one count. `worth`: US dollars (or seconds) that a good answer instead of a bad one is
-    worth; 0: the cheapest (or fastest) of those that clear serves, whatever better ones would add.
+    `keep`: of the reference's quality, the share that the route's answers as a whole keep; routers find out
+    what a good answer must be worth for that. With it `confidence` is rather KEEP_CONFIDENCE. `mass`: how
+    many verdicts a quality out of the configuration weighs as much as. `neighbours`: whether prompts like
+    this one count. `worth`: US dollars (or seconds) that a good answer instead of a bad one is worth; 0: the
+    cheapest (or fastest) of those that clear serves, whatever better ones would add. Of `keep` and `worth`
+    there is one at most.
     """
 
     prefer: Literal["cost", "latency"] = "cost"
@@ -124,6 +131,7 @@ class SmartRule(Contract, frozen=True, kw_only=True):
     mass: float = 8.0
     neighbours: bool = True
     worth: float = 0.0
+    keep: float | None = None
 
 
 class RaceRule(Contract, frozen=True, kw_only=True):

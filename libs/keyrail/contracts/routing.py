@@ -48,9 +48,9 @@ class RequestRouted(Contract, frozen=True, kw_only=True, tag_field="event", tag=
 
     `targets`: in the order to try them; empty with `failure`. `code` is for machines, `reason` a sentence.
     `propensity`: the probability with which the first target was drawn; `draw`: the number in [0, 1) that it
-    was drawn by, with which the same decision can be made again. `facts` has all that the decision
-    knew
-    of the request, so that another configuration can be tried on it.
+    was drawn by, with which the same decision can be made again. `worth`: what a good answer was worth in
+    a smart route, in US dollars (or seconds); None: it played no part, or was not known. `facts` has all that
+    the decision knew of the request, so that another configuration can be tried on it.
     """
 
     request_id: str
@@ -69,6 +69,7 @@ class RequestRouted(Contract, frozen=True, kw_only=True, tag_field="event", tag=
     reason: str
     propensity: float = 1.0
     draw: float | None = None
+    worth: float | None = None
     failure: FailureKind | None = None
     facts: Facts
     router: str

@@ -44,6 +44,23 @@ class TaskScores(Contract, frozen=True, kw_only=True):
     seen: tuple[str, ...] = ()
 
 
+class Tuned(Contract, frozen=True, kw_only=True):
+    """What a good answer must be worth, so that a route keeps the share of quality that it is to keep.
+
+    `worth`: US dollars (or seconds); None: none is enough, and the reference serves. `rule`: what it was
+    worked out for, see `keyrail.routing.tuning.rule_of`; for another one it says nothing. `kept`: the share
+    of the reference's quality that is expected, `saved`: of what the reference alone is expected to cost (or
+    take). `requests`: how many it was worked out from.
+    """
+
+    worth: float | None
+    rule: str
+    kept: float
+    saved: float | None = None
+    requests: int
+    at_ms: int
+
+
 class Exemplar(Contract, frozen=True, kw_only=True):
     """One judged prompt. `id` is its request's; `scores` by target, for those that were judged."""
 

@@ -19,6 +19,7 @@ Reason = Literal[
     "reference-is-best-value",
     "reference-no-candidate-clears",
     "reference-unknown-task",
+    "reference-untuned",
     "reference-alone",
     "best-without-reference",
 ]
@@ -68,7 +69,7 @@ class Choice:
     bar: float
     confidence: float
     prefer: Prefer
-    worth: float
+    worth: float | None
     candidates: tuple[Scored, ...]
     propensity: float = 1.0
 
@@ -90,7 +91,7 @@ def choose(
     bar: float = 0.97,
     confidence: float = 0.95,
     prefer: Prefer = "cost",
-    worth: float = 0.0,
+    worth: float | None = 0.0,
     least_evidence: float = LEAST_EVIDENCE,
 ) -> Choice:
     """A decision. The reference must be among the candidates, at least one must be eligible (ValueError).
@@ -100,11 +101,12 @@ def choose(
     reference, then the better one, then the first.
 
     `worth`: US dollars (or seconds) that a good answer instead of a bad one is worth. With 0 the cheapest of
-    those that clear serves, otherwise the one whose quality is best worth its price.
+    those that clear serves, otherwise the one whose quality is best worth its price. None: nobody knows what
+    it must be worth, and nobody but the reference clears.
     """
     scored = score(candidates, reference, bar=bar, confidence=confidence, least_evidence=least_evidence)
     served = serving(scored, reference, prefer, worth)
-    reason = _reason(served, scored, reference, "value" if worth > 0 else prefer)
+    reason = _reason(served, scored, reference, prefer, worth)
     return Choice(served.target, reason, reference, bar, confidence, prefer, worth, scored)
 
 
@@ -123,14 +125,16 @@ def score(
     return tuple(_scored(c, standard, bar, confidence, least_evidence) for c in candidates)
 
 
-def serving(scored: Sequence[Scored], reference: str, prefer: Prefer, worth: float) -> Scored:
+def serving(scored: Sequence[Scored], reference: str, prefer: Prefer, worth: float | None) -> Scored:
     """The second half of `choose`: which of them serves."""
     able = [s for s in scored if s.eligible]
     if not able:
         raise ValueError("no candidate is eligible")
-    clearing = [s for s in able if s.clears]
+    clearing = [s for s in able if s.clears and (worth is not None or s.target == reference)]
     if not clearing:  # the reference itself is out, and nobody is known to replace it
         return max(able, key=lambda s: s.quality)
+    if worth is None:
+        return clearing[0]
     return min(clearing, key=lambda s: _rank(s, reference, prefer, worth))
 
 
@@ -159,9 +163,10 @@ def _rank(scored: Scored, reference: str, prefer: Prefer, worth: float) -> tuple
 
 
 def _reason(
-    served: Scored, scored: Sequence[Scored], reference: str, by: Literal["cost", "latency", "value"]
+    served: Scored, scored: Sequence[Scored], reference: str, prefer: Prefer, worth: float | None
 ) -> Reason:
-    if not served.clears:
+    by = "value" if worth else prefer
+    if not served.clears or (worth is None and served.target != reference):
         return "best-without-reference"
     if served.target != reference:
         return _CLEARS[by]
@@ -169,7 +174,7 @@ def _reason(
     if not others:
         return "reference-alone"
     if any(s.clears for s in others):
-        return _STAYS[by]
+        return "reference-untuned" if worth is None else _STAYS[by]
     if not any(s.known for s in others):
         return "reference-unknown-task"
     return "reference-no-candidate-clears"
@@ -212,6 +217,11 @@ def sentence(choice: Choice) -> str:
             )
         case "reference-unknown-task":
             return f"{choice.target}, the reference: too few verdicts on such requests to leave it."
+        case "reference-untuned":
+            return (
+                f"{choice.target}, the reference: nothing is known yet with which the route as a whole keeps "
+                f"what it is to keep."
+            )
         case "reference-alone":
             return f"{choice.target}, the reference, is the only target that can serve this request."
         case "best-without-reference":

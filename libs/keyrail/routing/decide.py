@@ -30,7 +30,7 @@ class Decision(NamedTuple):
 
     `candidates`: as RequestRouted has them. `conversation`: what its first target is to be noted under for
     `stick_s`, None where nothing sticks. `fixed`: it follows from the configuration and the model's name, as
-    long as every gate is open.
+    long as every gate is open. `worth`: as RequestRouted has it.
     """
 
     plan: Plan | None
@@ -43,6 +43,7 @@ class Decision(NamedTuple):
     propensity: float = 1.0
     conversation: str | None = None
     fixed: bool = False
+    worth: float | None = None
 
     @property
     def strategy(self) -> str:
@@ -133,6 +134,7 @@ def _routed(view: ConfigView, asked: Asked, route: RouteConfig, world: World, no
         order.propensity,
         facts.conversation if route.stick_s > 0 else None,
         fixed=_fixed(route, options),
+        worth=order.worth,
     )
 
 
@@ -154,7 +156,8 @@ def _order(
     if sticky is None:
         return ordered
     rest = tuple(each for each in ordered.options if each is not sticky)
-    return Order((sticky, *rest), "sticky", f"the conversation is with {sticky.name}")
+    said = f"the conversation is with {sticky.name}"
+    return Order((sticky, *rest), "sticky", said, worth=ordered.worth)
 
 
 def _by_strategy(
@@ -181,7 +184,9 @@ def _by_strategy(
             prompt = unread if known else asked.prompt
             found = world.qualities(asked.tenant, route, task, prompt, now_ms)
             reference = name_of(route.reference or route.targets[0].target)
-            return strategies.smart(options, able, reference, route.smart or SmartRule(), found, draw)
+            rule = route.smart or SmartRule()
+            worth = rule.worth if rule.keep is None else world.worth(asked.tenant, route)
+            return strategies.smart(options, able, reference, rule, found, worth, draw)
         case _:
             return strategies.coming_back(strategies.listed(able, options), draw)
 

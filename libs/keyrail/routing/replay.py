@@ -22,10 +22,13 @@ from keyrail.routing.decide import Decision, decide
 from keyrail.routing.posterior import Posterior
 from keyrail.routing.prediction import LEAST, Prediction
 from keyrail.routing.text import Features
+from keyrail.routing.tuning import rule_of
 from keyrail.routing.world import Asked, KeysOut, name_of, priors
 
 Believed = Callable[[str, RouteConfig, str], Mapping[str, Posterior]]
 """What is known of the targets of a tenant's route at a task, by name."""
+Worths = Callable[[str, RouteConfig], float | None]
+"""With which a tenant's route keeps what it is to keep, where the recorded decision does not say."""
 STICKY: Final = "sticky"
 NOT_ALLOWED: Final = "model_not_allowed"
 PREDICTING: Final = frozenset({"cheapest", "fastest", "smart", "race"})
@@ -34,7 +37,18 @@ _SOME_TOKENS: Final = 1_000.0
 _KEYS_OUT: Final = Failure(kind="rate", message="All keys were out.", status=429)
 
 
-def replayed(decision: RequestRouted, view: ConfigView, before: ConfigView, believed: Believed) -> Decision:
+def nothing_found(tenant: str, route: RouteConfig) -> float | None:
+    """Of routes that were never tuned."""
+    return None
+
+
+def replayed(
+    decision: RequestRouted,
+    view: ConfigView,
+    before: ConfigView,
+    believed: Believed,
+    worths: Worths = nothing_found,
+) -> Decision:
     """As `view` would have decided. `before`: whose prices the recorded costs were predicted with."""
     if _kept_out(decision):
         failure = Failure(kind=decision.failure or "other", message=decision.reason, status=429)
@@ -46,7 +60,7 @@ def replayed(decision: RequestRouted, view: ConfigView, before: ConfigView, beli
         draw=draw_of(decision),
         below_usd=_below(decision, before),
     )
-    return decide(view, asked, RecordedWorld(decision, before, believed), decision.routed_ms)
+    return decide(view, asked, RecordedWorld(decision, before, believed, worths), decision.routed_ms)
 
 
 def _kept_out(decision: RequestRouted) -> bool:
@@ -73,10 +87,17 @@ def target_of(name: str) -> Target:
 class RecordedWorld:
     """`World`, as one decision saw it."""
 
-    def __init__(self, decision: RequestRouted, before: ConfigView, believed: Believed) -> None:
+    def __init__(
+        self,
+        decision: RequestRouted,
+        before: ConfigView,
+        believed: Believed,
+        worths: Worths = nothing_found,
+    ) -> None:
         self._decision = decision
         self._before = before
         self._believed = believed
+        self._worths = worths
         self._seen: dict[str, Candidate] = {each.target: each for each in decision.candidates}
         self._measured: float | None = None
         self._looked = False
@@ -122,6 +143,12 @@ class RecordedWorld:
         if len(found) == len(names):
             return found
         return dict(self._believed(tenant, route, task)) | found
+
+    def worth(self, tenant: str, route: RouteConfig) -> float | None:
+        """As recorded, where the same was to be kept; else what would have been found out."""
+        was = self._before.routes.get(route.name)
+        same = was is not None and was.smart is not None and rule_of(was) == rule_of(route)
+        return self._decision.worth if same else self._worths(tenant, route)
 
     def latency(self, target: Target, facts: Facts, now_ms: int) -> Prediction | None:
         """As recorded."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Final
 
-from keyrail.contracts.config import ConfigView
+from keyrail.contracts.config import ConfigView, RouteConfig
 from keyrail.contracts.routing import RequestRouted
+from keyrail.routing import tuning
 from keyrail.routing.decide import Decision
 from keyrail.routing.replay import Believed, RecordedWorld, replayed, target_of
+from keyrail.routing.tuning import Seen
 from keyrail.routing.world import name_of
 
 REFUSED: Final = "refused"
@@ -43,11 +47,32 @@ class Simulation:
         self._view = view
         self._before = before
         self._believed = believed
+        self._worths: dict[tuple[str, str], float | None] = {}
         self.routes: dict[str, Difference] = {}
+
+    def tune(self, decisions: Iterable[RequestRouted]) -> None:
+        """Find out, from these decisions, what a router would have found out for routes that are to keep a
+        share of quality."""
+        if not any(route.smart and route.smart.keep is not None for route in self._view.routes.values()):
+            return
+        seen: dict[tuple[str, str], list[Seen]] = {}
+        for decision in decisions:
+            after = replayed(decision, self._view, self._before, self._believed)
+            if after.route is not None and after.route.smart is not None and after.task is not None:
+                key = decision.tenant, after.route.name
+                seen.setdefault(key, []).append(Seen(after.task, after.candidates))
+        for (tenant, name), its in seen.items():
+            route = self._view.routes[name]
+            believed = partial(self._believed, tenant, route)
+            requests = tuning.requests(its, tuning.reference_of(route), believed)
+            self._worths[tenant, name] = tuning.tuned(requests, route).worth if requests else None
+
+    def _worth(self, tenant: str, route: RouteConfig) -> float | None:
+        return self._worths.get((tenant, route.name))
 
     def add(self, decision: RequestRouted) -> Decision:
         """Count one more; returns what would have been decided."""
-        after = replayed(decision, self._view, self._before, self._believed)
+        after = replayed(decision, self._view, self._before, self._believed, self._worth)
         told = self.routes.setdefault(decision.route, Difference())
         was = decision.targets[0] if decision.targets else REFUSED
         now = name_of(after.plan.targets[0]) if after.plan is not None else REFUSED

@@ -18,12 +18,14 @@ PROBE: Final = 0.05
 
 
 class Order(NamedTuple):
-    """`options`: the open ones, in the order to ask them. `propensity`: the probability of the first."""
+    """`options`: the open ones, in the order to ask them. `propensity`: the probability of the first.
+    `worth`: as RequestRouted has it."""
 
     options: tuple[Option, ...]
     code: str
     reason: str
     propensity: float = 1.0
+    worth: float | None = None
 
 
 def listed(options: Sequence[Option], every: Sequence[Option]) -> Order:
@@ -121,9 +123,11 @@ def smart(
     reference: str,
     rule: SmartRule,
     qualities: dict[str, Posterior],
+    worth: float | None,
     draw: float,
 ) -> Order:
-    """The one that is chosen first, then the others as listed. The scores go into `every`."""
+    """The one that is chosen first, then the others as listed. The scores go into `every`. `worth` None:
+    nobody knows what keeps the share that the rule wants kept."""
     candidates = [
         Candidate(
             target=each.name,
@@ -140,13 +144,13 @@ def smart(
         bar=rule.bar,
         confidence=rule.confidence,
         prefer=rule.prefer,
-        worth=rule.worth,
+        worth=worth,
     )
     for each, scored in zip(every, choice.candidates, strict=True):
         each.scored = scored
     chosen = next(each for each in open_ if each.name == choice.target)
-    order = Order((chosen, *(each for each in open_ if each is not chosen)), choice.reason, sentence(choice))
-    return coming_back(order, draw)
+    ordered = (chosen, *(each for each in open_ if each is not chosen))
+    return coming_back(Order(ordered, choice.reason, sentence(choice), worth=worth), draw)
 
 
 def coming_back(order: Order, draw: float) -> Order:
@@ -163,11 +167,11 @@ def coming_back(order: Order, draw: float) -> Order:
     parts[0] += rest  # all of them come back: what none of them takes, the first one gets
     place = _drawn([*parts[1:], parts[0]], draw) + 1
     if place >= len(options):
-        return Order(options, order.code, order.reason, order.propensity * parts[0])
+        return order._replace(propensity=order.propensity * parts[0])
     chosen = options[place]
     said = f"{options[0].name} comes back and has {options[0].share:.0%} of its requests, so {chosen.name}"
     others = tuple(each for each in options if each is not chosen)
-    return Order((chosen, *others), "coming-back", said, order.propensity * parts[place])
+    return Order((chosen, *others), "coming-back", said, order.propensity * parts[place], order.worth)
 
 
 def usd(amount: Decimal) -> str:

@@ -77,6 +77,10 @@ class World(Protocol):
         """Of each of the route's targets, by name."""
         ...
 
+    def worth(self, tenant: str, route: RouteConfig) -> float | None:
+        """With which a smart route keeps what it is to keep; None: nobody knows."""
+        ...
+
     def latency(self, target: Target, facts: Facts, now_ms: int) -> Prediction | None:
         """None: it was not measured lately."""
         ...
@@ -122,6 +126,10 @@ class Calm:
         """As declared."""
         mass = route.smart.mass if route.smart is not None else PRIOR_MASS
         return {name: of(prior, 0.0, 0.0, mass) for name, prior in priors(route).items()}
+
+    def worth(self, tenant: str, route: RouteConfig) -> float | None:
+        """Unknown."""
+        return None
 
     def latency(self, target: Target, facts: Facts, now_ms: int) -> Prediction | None:
         """Unknown."""

@@ -21,6 +21,7 @@ TARGETS: Final = (
     "target", "weight", "quality", "tools", "vision", "json_schema", "window", "configured",
 )  # fmt: skip
 SCORES: Final = ("task", "target", "quality", "low", "high", "verdicts", "in_route")
+TUNED: Final = ("tenant", "worth", "kept", "saved", "requests", "tuned_at")
 COUNTS: Final = ("decisions", "elsewhere", "refused_before", "refused_after", "compared", "unknown")
 SIMULATED: Final = ("route", *COUNTS, "before_usd", "after_usd", "difference_usd")
 MOVES: Final = ("route", "from", "to", "decisions")
@@ -30,6 +31,7 @@ LIMITS: Final[tuple[str, ...]] = (
     "Quality is as it was recorded, or as it is believed today where none was; no new verdicts come in.",
     "A conversation stays where it was recorded to stay; where another configuration would have led it from"
     " its first turn on is not followed.",
+    "A route that is to keep a share of quality is tuned on each 500 of the decisions anew.",
     "Costs are predictions of the first target alone, as recorded or from the prices: neither fallbacks nor"
     " races are in them.",
 )
@@ -104,6 +106,10 @@ def run_show(options: argparse.Namespace) -> None:
             print(f"{rule}: {render.cell(value)}")
     print()
     print(render.table(TARGETS, cast("list[Row]", route["targets"]), frozenset({"weight"})))
+    if tuned := cast("list[Row]", route["tuned"]):
+        print()
+        print(render.table(TUNED, tuned))
+        print("worth: of a good answer; kept, saved: shares of the reference's quality and cost, as expected")
 
 
 def run_scores(options: argparse.Namespace) -> None:

@@ -16,8 +16,9 @@ from keyrail.contracts.routing import VerdictGiven
 from keyrail.contracts.scores import TaskScores, Verdict
 from keyrail.routing.learning import Model
 from keyrail.routing.posterior import PRIOR_MASS, Posterior
+from keyrail.routing.tuning import rule_of
 from keyrail.routing.world import name_of, priors
-from keyrail_control import audit
+from keyrail_control import audit, texts
 from keyrail_control.errors import Invalid, Unavailable
 
 ACKNOWLEDGED_S: Final = 5.0
@@ -64,6 +65,22 @@ class Learned:
     async def tasks(self, tenant: str, route: str) -> list[TaskScores]:
         """What is known of a route at each task that has verdicts, by name of the task."""
         return sorted(await self._scores.tasks(tenant, route), key=lambda each: each.task)
+
+    async def tuned(self, route: RouteConfig) -> list[dict[str, object]]:
+        """By tenant, what routers have found out with which this route keeps what it is to keep."""
+        found = await self._scores.tuned(route.name)
+        return [
+            {
+                "tenant": tenant,
+                "worth": each.worth,
+                "kept": round(each.kept, 4),
+                "saved": None if each.saved is None else round(each.saved, 4),
+                "requests": each.requests,
+                "tuned_at": texts.written(each.at_ms),
+            }
+            for tenant, each in sorted(found.items())
+            if each.rule == rule_of(route)
+        ]
 
     async def model(self, tenant: str, route: RouteConfig) -> Model:
         """What is believed of a route's targets today."""

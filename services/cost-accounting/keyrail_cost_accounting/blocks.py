@@ -72,6 +72,7 @@ _TYPES = {
     "targets": pa.list_(pa.string()),
     "propensity": pa.float64(),
     "draw": pa.float64(),
+    "worth": pa.float64(),
     "score": pa.float64(),
     "weight": pa.float64(),
     "routed_at": _TIME,

@@ -16,7 +16,8 @@ DECISION: Final = """
 toString(d.request_id) AS request_id, d.epoch AS epoch, d.tenant AS tenant, d.key_id AS key_id,
 d.team AS team, d.feature AS feature, d.route AS route, d.strategy AS strategy, d.revision AS revision,
 d.task AS task, d.targets AS targets, d.candidates AS candidates, d.code AS code, d.reason AS reason,
-d.propensity AS propensity, d.draw AS draw, d.failure AS failure, d.facts AS facts, d.router AS router,
+d.propensity AS propensity, d.draw AS draw, d.worth AS worth, d.failure AS failure, d.facts AS facts,
+d.router AS router,
 concat(replaceOne(toString(d.routed_at), ' ', 'T'), 'Z') AS routed_at
 """
 VERDICT: Final = """

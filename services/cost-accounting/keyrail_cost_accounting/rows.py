@@ -37,7 +37,7 @@ REQUEST_COLUMNS = (
 ALERT_COLUMNS = ("alert_id", "rank", "kind", "tenant", "subject", "detail", "raised_by", "raised_at")
 DECISION_COLUMNS = (
     "request_id", "epoch", "tenant", "key_id", "team", "feature", "route", "strategy", "revision", "task",
-    "targets", "candidates", "code", "reason", "propensity", "draw", "failure", "facts", "router",
+    "targets", "candidates", "code", "reason", "propensity", "draw", "worth", "failure", "facts", "router",
     "routed_at",
 )  # fmt: skip
 VERDICT_COLUMNS = (

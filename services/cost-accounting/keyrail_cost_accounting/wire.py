@@ -166,6 +166,7 @@ class RequestRouted(Struct, frozen=True, gc=False, kw_only=True, tag_field="even
     reason: str
     propensity: Share = 1.0
     draw: Share | None = None
+    worth: Annotated[float, Meta(ge=0)] | None = None
     failure: str | None = None
     facts: Raw
     router: str

@@ -22,6 +22,7 @@ from keyrail_router.measures import Measures
 from keyrail_router.planner import Planner
 from keyrail_router.scores import Scores
 from keyrail_router.targets import Targets
+from keyrail_router.tuner import Tuner
 from keyrail_router.world import RouterWorld
 
 
@@ -47,7 +48,8 @@ class Router:
         self._windows = KvView(bus, streams.WINDOWS.name, targets.put_windows, targets.drop_windows)
         world = RouterWorld(targets, book, self._measures, self._scores)
         view = lambda: self._view  # noqa: E731 - the newest, whenever it is asked for
-        planner = Planner(view, world, names.owner)
+        self._tuner = Tuner(bus, self._scores, world)
+        planner = Planner(view, world, self._tuner, names.owner)
         self._handler = RequestHandler(
             bus, self._forwarder, self._hearing, view, planner, self._budgets, self._decisions
         )
@@ -80,6 +82,7 @@ class Router:
         await self._forwarder.settle()
         await self._budgets.stop()
         await self._decisions.stop()
+        await self._tuner.stop()
         await self._scores.stop()
         await self._measures.stop()
         await self._heart.stop()
@@ -89,3 +92,4 @@ class Router:
             self._view = ConfigView.decode(value)
             self._measures.follow(self._view)
             self._scores.follow(self._view)
+            self._tuner.follow(self._view)

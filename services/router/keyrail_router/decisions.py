@@ -64,6 +64,8 @@ def routed(
     )
     # Apart from the rest: CPython packs a call of more than 15 named arguments into a dictionary first.
     more: dict[str, object] = {"propensity": decision.propensity, "task": decision.task}
+    if decision.worth is not None:
+        more["worth"] = decision.worth
     if slip.team is not None or slip.feature is not None:
         more |= {"team": slip.team, "feature": slip.feature}
     if failure is None and plan is not None:

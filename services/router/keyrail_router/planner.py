@@ -16,6 +16,7 @@ from keyrail.routing.shortcut import Ready
 from keyrail.routing.text import Features, features
 from keyrail.routing.world import Asked, name_of
 from keyrail.telemetry import metrics
+from keyrail_router.tuner import Tuner
 from keyrail_router.world import RouterWorld
 
 MOST_PLANS: Final = 1_024
@@ -45,9 +46,12 @@ class Prompt:
 class Planner:
     """Decides with the configuration and the world as they are now."""
 
-    def __init__(self, view: Callable[[], ConfigView], world: RouterWorld, owner: Owner) -> None:
+    def __init__(
+        self, view: Callable[[], ConfigView], world: RouterWorld, tuner: Tuner, owner: Owner
+    ) -> None:
         self._view = view
         self._world = world
+        self._tuner = tuner
         self._owner = owner
         self._planned_for: ConfigView | None = None
         self._ready: dict[str, Ready] = {}
@@ -88,6 +92,7 @@ class Planner:
         self._world.sent(slip.tenant, plan.targets[0], slip.facts)
         if not decision.fixed:
             _count(decision)
+            self._tuner.saw(slip.tenant, decision)
         if decision.conversation is not None and route is not None:
             until_ms = now_ms + route.stick_s * 1_000
             name = name_of(plan.targets[0])

@@ -13,10 +13,11 @@ from keyrail.bus.tasks import end
 from keyrail.bus.views import KvView
 from keyrail.contracts import score_keys, streams
 from keyrail.contracts.config import ConfigView, RouteConfig, SmartRule
-from keyrail.contracts.scores import Exemplar, TaskScores
+from keyrail.contracts.scores import Exemplar, TaskScores, Tuned
 from keyrail.routing.learning import Model
 from keyrail.routing.posterior import Posterior
 from keyrail.routing.text import Features
+from keyrail.routing.tuning import rule_of
 from keyrail.routing.world import priors
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class _Learned:
     tasks: dict[str, TaskScores] = field(default_factory=dict[str, TaskScores])
     exemplars: dict[str, Exemplar] = field(default_factory=dict[str, Exemplar])
     changes: int = 0  # of the exemplars
+    tuned: Tuned | None = None
 
 
 class Scores:
@@ -83,6 +85,17 @@ class Scores:
         seen = prompt() if rule.neighbours and model.uses_neighbours else None
         return model.qualities(task, seen, tuple(priors(route)), now_ms)
 
+    def tuned(self, tenant: str, route: RouteConfig) -> Tuned | None:
+        """What was found out for a route that keeps a share, as it is configured now."""
+        learned = self._learned.get((tenant, route.name))
+        found = learned.tuned if learned is not None else None
+        return found if found is not None and found.rule == rule_of(route) else None
+
+    def worth(self, tenant: str, route: RouteConfig) -> float | None:
+        """As `World`."""
+        found = self.tuned(tenant, route)
+        return found.worth if found is not None else None
+
     def put(self, key: str, value: bytes) -> None:
         """The bucket has this document."""
         whose = score_keys.parsed(key)
@@ -95,6 +108,8 @@ class Scores:
                 learned.exemplars[key] = Exemplar.decode(value)
                 learned.changes += 1
                 self._build_soon(whose)
+            elif ".w." in key:
+                learned.tuned = Tuned.decode(value)
             else:
                 scores = learned.tasks[key] = TaskScores.decode(value)
                 if model is not None:
@@ -107,6 +122,9 @@ class Scores:
         whose = score_keys.parsed(key)
         learned = self._learned.get(whose) if whose is not None else None
         if whose is None or learned is None:
+            return
+        if ".w." in key:
+            learned.tuned = None
             return
         learned.tasks.pop(key, None)
         learned.exemplars.pop(key, None)

@@ -94,6 +94,10 @@ class RouterWorld:
                 found[name] = Posterior(quality.mean * success, quality.mass, quality.evidence)
         return found
 
+    def worth(self, tenant: str, route: RouteConfig) -> float | None:
+        """As `World`."""
+        return self._scores.worth(tenant, route)
+
     def latency(self, target: Target, facts: Facts, now_ms: int) -> Prediction | None:
         """As `World`."""
         return self._measures.latency(target, facts, now_ms)

@@ -48,6 +48,7 @@ ROUTED = RequestRouted(
     reason="the cheapest that clears the bar; it's 'quoted' and ümläuted",
     propensity=0.25,
     draw=0.125,
+    worth=0.002,
     facts=Facts(model="chat", input_tokens_estimate=12, tools=True),
     router="r1",
     routed_ms=NOON,

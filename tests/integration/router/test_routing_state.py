@@ -13,10 +13,12 @@ from nats.aio.msg import Msg
 from support.nats import NatsServer, eventually
 
 from keyrail.bus.connection import Bus
+from keyrail.bus.scores import Scores as Learnt
 from keyrail.config import document
 from keyrail.contracts import score_keys, slips, streams, subjects
 from keyrail.contracts.base import decode_all, encode_all, now_ms
 from keyrail.contracts.budgets import Budget
+from keyrail.contracts.config import SmartRule
 from keyrail.contracts.events import AttemptSettled, AttemptStarted
 from keyrail.contracts.failures import FailureKind
 from keyrail.contracts.routing import RequestRouted
@@ -24,6 +26,7 @@ from keyrail.contracts.scores import Exemplar, Tally, TaskScores
 from keyrail.contracts.slips import Charge, Facts, Slip
 from keyrail.contracts.usage import Usage
 from keyrail.routing.text import features
+from keyrail.routing.tuning import LEAST_SEEN
 from keyrail_router.app import Router
 from keyrail_router.measures import Measures
 from keyrail_router.scores import Scores
@@ -42,6 +45,7 @@ routes:
   quick: {strategy: fastest, targets: [own/big, own/small]}
   cheap: {strategy: cheapest, targets: [own/big, own/small, own/other]}
   wise: {strategy: smart, targets: [own/big, own/small], reference: own/big, smart: {bar: 0.9}}
+  thrifty: {strategy: smart, targets: [own/big, own/small], reference: own/big, smart: {keep: 0.9}}
   sticky: {strategy: weighted, targets: [own/big, own/small], stick: 10m}
 """
 VIEW = document.parse(CONFIG, "keyrail.yaml", {}).replace(revision=1)
@@ -233,6 +237,46 @@ async def test_verdicts_let_a_smart_route_leave_its_reference_and_failures_bring
             while await at.first("wise") != "big":
                 pass
         await bucket.delete(score_keys.task("acme", "wise", "any"))
+
+
+async def test_a_route_finds_out_with_what_it_keeps_its_share_and_all_routers_use_it(
+    nats: NatsServer,
+) -> None:
+    async with place(nats) as at:
+        tallies = {"own/big": Tally(good=180.0, bad=20.0, at_ms=now_ms())}
+        bucket = await at.control.js.key_value(streams.SCORES.name)
+        key = score_keys.task("acme", "thrifty", "any")
+        for _ in range(LEAST_SEEN):
+            assert await at.first("thrifty") == "big"
+        route = VIEW.routes["thrifty"]
+        tuner = at.router._tuner  # pyright: ignore[reportPrivateUsage]
+        assert not await tuner.tune("acme", route), "what holds for nobody but the reference says nothing"
+
+        tallies["own/small"] = Tally(good=175.0, bad=25.0, at_ms=now_ms())
+        await bucket.put(key, TaskScores(task="any", tallies=tallies).encode())
+        async with asyncio.timeout(10):
+            while await at.first("thrifty") != "small":
+                pass
+        name = (await at.ask("thrifty")).request_id
+        await eventually(lambda: name in at.routed)
+        fact = at.routed[name]
+        assert (fact.code, fact.worth) == ("cheapest-clears", 0.0), "prices alone keep enough"
+        assert "reference-untuned" in {each.code for each in at.routed.values()}
+        assert not await tuner.tune("acme", route), "it holds for a while"
+
+        another = Scores(await at.bus("router"))
+        another.follow(VIEW)
+        await eventually(lambda: another.worth("acme", route) == fact.worth)
+        changed = route.replace(smart=SmartRule(keep=0.8, confidence=0.5))
+        assert another.worth("acme", changed) is None, "another share has another worth"
+        tuned = (await Learnt(at.control).tuned("thrifty"))["acme"]
+        assert tuned.worth == fact.worth
+        assert 0.9 <= tuned.kept <= 1
+        assert tuned.saved is not None
+        assert tuned.saved > 0.4
+        await another.stop()
+        await bucket.delete(key)
+        await bucket.delete(score_keys.tuned("acme", "thrifty"))
 
 
 async def test_prompts_like_this_one_count(nats: NatsServer) -> None:

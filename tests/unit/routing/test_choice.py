@@ -34,9 +34,12 @@ CHEAP = known("b/cheap", 8_900, 1_100, "0.0001", 1.0)
 WEAK = known("c/weak", 5_000, 5_000, "0.00001", 0.1)
 
 
-@given(pools(), st.sampled_from(["cost", "latency"]), st.floats(0, 1), st.sampled_from([0.5, 0.8, 0.95]))
+worths = st.none() | st.floats(0, 1)
+
+
+@given(pools(), st.sampled_from(["cost", "latency"]), worths, st.sampled_from([0.5, 0.8, 0.95]))
 def test_nothing_is_chosen_that_does_not_clear_except_the_reference(
-    pool: list[Candidate], prefer: str, worth: float, confidence: float
+    pool: list[Candidate], prefer: str, worth: float | None, confidence: float
 ) -> None:
     choice = choose(
         pool,
@@ -49,6 +52,8 @@ def test_nothing_is_chosen_that_does_not_clear_except_the_reference(
     by_name = {c.target: c for c in pool}
     chosen = by_name[choice.target]
     assert chosen.eligible
+    if worth is None and by_name[names[0]].eligible:
+        assert choice.target == names[0], "nobody knows what keeps what is to be kept"
     if choice.target != names[0] and choice.reason != "best-without-reference":
         assert probability_at_least(chosen.quality, by_name[names[0]].quality, 0.95) >= confidence
         assert min(chosen.quality.evidence, by_name[names[0]].quality.evidence) >= 30

@@ -58,9 +58,10 @@ class Seen:
 
 
 class Told(Calm):
-    def __init__(self, seen: dict[str, Seen], sticky: str | None) -> None:
+    def __init__(self, seen: dict[str, Seen], sticky: str | None, worth: float | None = None) -> None:
         self.seen = seen
         self.with_target = sticky
+        self.found = worth
 
     def share(self, target: Target, now_ms: int) -> float:
         return self.seen[name_of(target)].share
@@ -87,6 +88,9 @@ class Told(Calm):
         now_ms: int,
     ) -> dict[str, Posterior]:
         return {name: seen.quality for name, seen in self.seen.items()}
+
+    def worth(self, tenant: str, route: RouteConfig) -> float | None:
+        return self.found
 
     def latency(self, target: Target, facts: Facts, now_ms: int) -> Prediction | None:
         seconds = self.seen[name_of(target)].seconds
@@ -115,7 +119,7 @@ def recorded(asked: Asked, decision: Decision) -> RequestRouted:
         task=decision.task, candidates=decision.candidates, code=decision.code, reason=decision.reason,
         targets=() if decision.plan is None else tuple(map(name_of, decision.plan.targets)),
         propensity=decision.propensity, draw=asked.draw, facts=asked.facts, router="r", routed_ms=NOW,
-        failure=decision.failure and decision.failure.kind,
+        failure=decision.failure and decision.failure.kind, worth=decision.worth,
     )  # fmt: skip
     return RequestRouted.decode(event.encode())
 
@@ -147,7 +151,10 @@ def route_of(chance: Random) -> RouteConfig:
             for name in NAMES
         ),
         smart=SmartRule(
-            prefer=chance.choice(("cost", "latency")), bar=chance.random(), confidence=chance.random()
+            prefer=chance.choice(("cost", "latency")),
+            bar=chance.random(),
+            confidence=chance.random(),
+            keep=chance.choice((None, 0.99)),
         ),
         stick_s=chance.choice((0, 600)),
     )
@@ -182,7 +189,8 @@ def _made_again(chance: Random) -> str:
     below, allowed = chance.choice((None, Decimal("0.0005"))), chance.choice(((), (), ("one",)))
     view = view_of(route, tenants={"acme": TenantConfig(providers=allowed)})
     asked = Asked(facts, tenant="acme", feature="sums", draw=draw, below_usd=below)
-    decision = decide(view, asked, Told(seen, sticky), NOW)
+    worth = chance.choice((None, 0.0, chance.random() / 100))
+    decision = decide(view, asked, Told(seen, sticky, worth), NOW)
     event = recorded(asked, decision)
 
     again = replayed(event, view, view, nobody)
@@ -201,6 +209,10 @@ def _made_again(chance: Random) -> str:
     return decision.code
 
 
+def nothing(tenant: str, route: RouteConfig, task: str) -> dict[str, Posterior]:
+    return {}
+
+
 def nobody(tenant: str, route: RouteConfig, task: str) -> dict[str, Posterior]:
     """Whatever was looked at is recorded."""
     raise AssertionError("nobody should be asked")
@@ -214,6 +226,25 @@ def routed(strategy: Strategy, *names: str, **more: object) -> RouteConfig:
 def decided(view: ConfigView, asked: Asked, **seen: Seen) -> RequestRouted:
     every = dict.fromkeys(NAMES, Seen()) | {name.replace("_", "/"): each for name, each in seen.items()}
     return recorded(asked, decide(view, asked, Told(every, None), NOW))
+
+
+def test_what_a_route_would_keep_is_found_out_from_what_is_recorded() -> None:
+    facts = Facts(model="chat", input_tokens_estimate=1_000, max_output_tokens=100)
+    before = view_of(routed("smart", "one/large", "one/small", smart=SmartRule(bar=0.99, confidence=0.9)))
+    keeping = SmartRule(keep=0.9, bar=0.5, confidence=0.5)
+    after = view_of(routed("smart", "one/large", "one/small", smart=keeping))
+    seen = {
+        "one_large": Seen(quality=Posterior(0.9, 208, 200), cost=Decimal("0.01")),
+        "one_small": Seen(quality=Posterior(0.85, 208, 200), cost=Decimal("0.001")),
+    }
+    decisions = [decided(before, Asked(facts), **seen) for _ in range(3)]
+    untuned, tuned = (Simulation(after, before, nothing) for _ in range(2))
+    tuned.tune(decisions)
+    for each in decisions:
+        untuned.add(each)
+        tuned.add(each)
+    assert untuned.routes["chat"].moves == {}, "nobody knows what a good answer is worth"
+    assert tuned.routes["chat"].moves == {("one/large", "one/small"): 3}
 
 
 def test_a_cheaper_route_is_counted_with_what_it_saves() -> None:

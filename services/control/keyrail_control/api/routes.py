@@ -100,7 +100,8 @@ class RouteRoutes:
         route = view.routes.get(call.path["name"])
         if route is None:
             raise Unknown("there is no such route")
-        return _row(route, view) | {"rules": _rules(route)}
+        tuned = await self.learned.tuned(route) if route.smart and route.smart.keep is not None else []
+        return _row(route, view) | {"rules": _rules(route), "tuned": tuned}
 
     async def _simulate(self, call: Call[Simulate]) -> Simulated:
         body, now = call.body, now_ms()
@@ -174,6 +175,7 @@ def _decision(row: dict[str, Json]) -> RequestRouted | None:
 
 
 def _counted(simulation: Simulation, decisions: list[RequestRouted]) -> list[dict[str, Any]]:
+    simulation.tune(decisions)
     for decision in decisions:
         simulation.add(decision)
     return [_told(name, each) for name, each in simulation.routes.items()]
